@@ -414,10 +414,13 @@ fn run_forwards_signals() {
 fn create_that_is_told_to_stop() {
     // conmon forwards TERM to the runtime: it must leave nothing.
     let mut c = Case::new();
-    c.set("/hooks", json!({ "createRuntime": [{ "path": "/bin/sleep", "args": ["sleep", "1000"] }] }));
+    let mark = c.dir.join("in-hook");
+    let script = format!("echo > {}; exec sleep 1000", mark.display());
+    c.set("/hooks", json!({ "createRuntime": [{ "path": "/bin/sh", "args": ["sh", "-c", script] }] }));
     for signal in [15, 2] {
+        let _ = fs::remove_file(&mark);
         let create = c.launch("create", &[], &c.id).spawn();
-        wait_for("the hook", || (leaks::processes(&c.id).len() >= 3).then_some(()));
+        wait_for("the hook", || mark.exists().then_some(()));
         sys::kill(create.pid(), signal).unwrap();
         assert_ne!(create.wait().code(), 0);
         c.assert_nothing_left();
