@@ -306,14 +306,6 @@ pub fn fs_magic(path: impl AsRef<Path>) -> i64 {
     }
 }
 
-/// An extended attribute is set.
-pub fn set_xattr(path: impl AsRef<Path>, name: &str, value: &[u8]) -> io::Result<()> {
-    let (path, name) = (c(path), c(name));
-    let (data, len) = (value.as_ptr().cast(), value.len());
-    // SAFETY: pointer and length of one slice.
-    check(unsafe { libc::lsetxattr(path.as_ptr(), name.as_ptr(), data, len, 0) }).map(|_| ())
-}
-
 // ---- terminals
 
 /// A new pty: master and slave.
