@@ -3,7 +3,7 @@
 use std::ffi::OsStr;
 use std::path::{Component, Path, PathBuf};
 
-use clap::{ArgMatches, Args, Command, FromArgMatches};
+use clap::{Args, Command};
 
 use super::scan::{self, Scan};
 use super::values::any_path;
@@ -14,7 +14,7 @@ use crate::log;
 /// The version of the runtime-spec this implements.
 pub(super) const SPEC_VERSION: &str = "1.3.0";
 
-/// The global flags as given.
+/// The table of the global flags.
 #[derive(Debug, Clone, Args)]
 #[command(disable_help_flag = true)]
 pub struct Globals {
@@ -60,22 +60,28 @@ pub(super) fn command() -> Command {
         .override_usage(format!("{} [OPTIONS] <COMMAND> [COMMAND OPTIONS] [ARGS]...", super::NAME))
 }
 
+/// A flag's text; not given and empty are the same, what is not UTF-8 is no known word.
+fn text<'a>(scan: &'a Scan, flag: &str) -> &'a str {
+    scan.value(flag).unwrap_or_default().to_str().unwrap_or("\u{fffd}")
+}
+
 /// Opens the log by the words alone: a fault in the other flags has to get there.
 pub(super) fn open_log(scan: &Scan, parsed: bool) -> Result<()> {
     let mut faults = Vec::new();
     let mut settings = log::Settings { target: scan.value("log"), quiet: parsed, ..log::Settings::default() };
-    match scan.value("log-format").and_then(OsStr::to_str).unwrap_or_default() {
+    match text(scan, "log-format") {
         "" | "text" => {}
         "json" => settings.json = true,
         other => faults.push(Error::new(format!("--log-format has to be text or json, not {other:?}"))),
     }
     if scan.is_set("debug") {
         settings.level = log::Level::Debug;
-    } else if let Some(text) = scan.value("log-level").and_then(OsStr::to_str).filter(|t| !t.is_empty()) {
-        match log::Level::parse(text) {
-            Some(level) => settings.level = level,
-            None => {
-                faults.push(Error::new(format!("--log-level has to be error, warning, info or debug, not {text:?}")))
+    } else {
+        match (text(scan, "log-level"), log::Level::parse(text(scan, "log-level"))) {
+            ("", _) => {}
+            (_, Some(level)) => settings.level = level,
+            (other, None) => {
+                faults.push(Error::new(format!("--log-level has to be error, warning, info or debug, not {other:?}")));
             }
         }
     }
@@ -91,19 +97,21 @@ pub struct Context {
 }
 
 impl Context {
-    /// Checks the flags that do not depend on the machine.
-    pub(super) fn new(matches: &ArgMatches) -> Result<Self> {
-        let globals = Globals::from_arg_matches(matches).map_err(|e| scan::plain(&e))?;
-        if let Some(text) = globals.rootless.as_deref().filter(|t| !matches!(*t, "" | "auto")) {
-            let known = scan::boolean(OsStr::new(text));
-            known.ok_or_else(|| Error::new(format!("--rootless has to be true, false or auto, not {text:?}")))?;
+    /// Checks the flags that do not depend on the machine. They are all text
+    /// or booleans, so the words say everything and clap, which would cost as
+    /// much again as the command's own flags, is only asked for the table.
+    pub(super) fn new(scan: &Scan) -> Result<Self> {
+        let text = |flag| text(scan, flag);
+        let rootless = text("rootless");
+        if !matches!(rootless, "" | "auto") && scan::boolean(OsStr::new(rootless)).is_none() {
+            return Err(Error::new(format!("--rootless has to be true, false or auto, not {rootless:?}")));
         }
-        if globals.criu.is_some() {
+        if scan.value("criu").is_some() {
             log::warn("--criu is not used: checkpoint and restore are not there yet");
         }
-        let manager = match globals.cgroup_manager.as_deref().unwrap_or_default() {
+        let manager = match text("cgroup-manager") {
             // conmon puts --systemd-cgroup first and podman's --cgroup-manager after it: the latter decides.
-            "" if globals.systemd_cgroup => Manager::Systemd,
+            "" if scan.is_set("systemd-cgroup") => Manager::Systemd,
             "" | "cgroupfs" => Manager::Cgroupfs,
             "systemd" => Manager::Systemd,
             "disabled" => Manager::Disabled,
@@ -112,7 +120,7 @@ impl Context {
                 return Err(Error::new(text));
             }
         };
-        Ok(Self { root: globals.root, manager })
+        Ok(Self { root: scan.value("root").map(PathBuf::from), manager })
     }
 
     /// The state root and the rest, for the verbs. `features`, `spec` and

@@ -101,7 +101,7 @@ static COMMANDS: &[Entry] = &[
 
 impl Entry {
     fn command(&self) -> Command {
-        (self.flags)(Command::new(self.name)).about(self.about).bin_name(format!("{NAME} {}", self.name))
+        (self.flags)(Command::new(self.name)).about(self.about)
     }
 
     /// Reads this command's words; `None` if help was asked for.
@@ -112,7 +112,7 @@ impl Entry {
             return Ok(None);
         }
         let hint = || format!("see '{NAME} {} --help'", self.name);
-        scan.matches(cmd, true).map(Some).map_err(|e| e.during(self.name).hint(hint()))
+        scan.matches(cmd).map(Some).map_err(|e| e.during(self.name).hint(hint()))
     }
 
     fn execute(&self, words: Vec<OsString>, ctx: &Context) -> Result<i32> {
@@ -125,7 +125,7 @@ impl Entry {
     fn help(&self) -> Result<i32> {
         match self.no_help {
             Some(error) => Err(error()),
-            None => print(&self.command().render_help().to_string()),
+            None => print(&self.command().bin_name(format!("{NAME} {}", self.name)).render_help().to_string()),
         }
     }
 }
@@ -141,7 +141,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> i32 {
     let words = std::mem::take(&mut scan.rest);
     let entry = words.first().and_then(|name| find(name));
     let opened = globals::open_log(&scan, entry.is_some_and(|e| e.parsed));
-    match opened.and_then(|()| dispatch(cmd, scan, entry, words)) {
+    match opened.and_then(|()| dispatch(scan, entry, words)) {
         Ok(status) => status,
         Err(e) => {
             log::error(&e.to_string());
@@ -150,16 +150,17 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> i32 {
     }
 }
 
-fn dispatch(cmd: Command, scan: scan::Scan, entry: Option<&Entry>, words: Vec<OsString>) -> Result<i32> {
+fn dispatch(scan: scan::Scan, entry: Option<&Entry>, words: Vec<OsString>) -> Result<i32> {
     if scan.help {
         return help(&[]);
     }
-    let version = scan.is_set("version");
-    let globals = scan.matches(cmd, false).map_err(|e| e.hint(format!("see '{NAME} --help'")))?;
-    if version {
+    if let Some(fault) = scan.fault {
+        return Err(fault.hint(format!("see '{NAME} --help'")));
+    }
+    if scan.is_set("version") {
         return print(&version_text());
     }
-    let ctx = Context::new(&globals)?;
+    let ctx = Context::new(&scan)?;
     let mut words = words.into_iter();
     match (entry, words.next()) {
         (Some(entry), _) => entry.execute(words.collect(), &ctx),

@@ -24,7 +24,7 @@ pub(super) struct Scan {
     pub help: bool,
     /// The first thing that is wrong. Scanning goes on after it, because
     /// `--log` has to be found for reporting the fault.
-    fault: Option<Error>,
+    pub fault: Option<Error>,
 }
 
 /// Cuts `words` by the flags of `cmd`. With `stop`, everything from the first
@@ -62,7 +62,7 @@ impl Scan {
     }
 
     /// Lets clap turn the words into typed values.
-    pub fn matches(self, cmd: Command, with_rest: bool) -> Result<ArgMatches> {
+    pub fn matches(self, cmd: Command) -> Result<ArgMatches> {
         if let Some(fault) = self.fault {
             return Err(fault);
         }
@@ -75,10 +75,8 @@ impl Scan {
             }
             words.push(word);
         }
-        if with_rest {
-            words.push("--".into());
-            words.extend(self.rest);
-        }
+        words.push("--".into());
+        words.extend(self.rest);
         cmd.no_binary_name(true).try_get_matches_from(words).map_err(|e| plain(&e))
     }
 

@@ -27,7 +27,8 @@ fn global(line: &[&str]) -> Result<(Context, Vec<OsString>)> {
     let cmd = globals::command();
     let mut scan = scan::scan(&cmd, words(line), true);
     let rest = std::mem::take(&mut scan.rest);
-    Ok((Context::new(&scan.matches(cmd, false)?)?, rest))
+    scan.fault.take().map_or(Ok(()), Err)?;
+    Ok((Context::new(&scan)?, rest))
 }
 
 /// Every flag of the contract's table; a value has to be given for `name=`.
@@ -316,7 +317,7 @@ fn the_log_is_found_in_a_bad_line() {
     let scan = scan::scan(&cmd, words(&["--nope", "--log", "/l", "--log-format=json", "--root"]), true);
     assert_eq!(scan.value("log"), Some(OsStr::new("/l")));
     assert_eq!(scan.value("log-format"), Some(OsStr::new("json")));
-    assert_eq!(scan.matches(cmd, false).unwrap_err().to_string(), "unknown flag \"--nope\"");
+    assert_eq!(scan.fault.unwrap().to_string(), "unknown flag \"--nope\"");
 }
 
 #[test]
@@ -344,4 +345,18 @@ fn version_lines() {
     let lines: Vec<&str> = text.lines().collect();
     assert!(lines[0].starts_with("orlop version ") && lines[1].starts_with("commit: ") && lines[2] == "spec: 1.3.0");
     assert_eq!(text.matches("version").count(), 1);
+}
+
+proptest::proptest! {
+    /// Whatever the words are: options or one line of error, no panic.
+    #[test]
+    fn no_line_is_too_odd(line in proptest::collection::vec("(-{0,3}(b|e|d|dt|env|bundle|detach|help|h|user|memory|format|f|-)?(=|=1|=true|json)?)|\\PC{0,4}", 0..6)) {
+        for entry in COMMANDS {
+            if let Err(e) = entry.matches(line.iter().map(OsString::from).collect()) {
+                let text = e.to_string();
+                proptest::prop_assert!(!text.is_empty() && !text.contains('\n'));
+            }
+        }
+        let _ = scan::scan(&globals::command(), line.iter().map(OsString::from), true);
+    }
 }
