@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 pub mod options;
+pub mod verbs;
 
 pub use options::*;
 
