@@ -48,19 +48,32 @@ pub struct HookState<'a> {
 /// Runs hooks in order; stops at the first that fails.
 ///
 /// `cwd` is where they run; `default_env` is their environment when the config
-/// gives none (`None` = the runtime's own).
+/// gives none (`None` = the runtime's own). When `interrupt` becomes readable
+/// the hook is killed and fails.
 ///
 /// # Errors
 /// Names the hook, its path, how it ended and the last of its output.
-pub fn run_all(hooks: &[Hook], state: &HookState<'_>, cwd: Option<&Path>, default_env: Option<&[CString]>) -> Result<()> {
+pub fn run_all(
+    hooks: &[Hook],
+    state: &HookState<'_>,
+    cwd: Option<&Path>,
+    default_env: Option<&[CString]>,
+    interrupt: Option<BorrowedFd<'_>>,
+) -> Result<()> {
     if hooks.is_empty() {
         return Ok(());
     }
     let state = serde_json::to_vec(state).map_err(|e| Error::new("cannot write the state for hooks").message(e.to_string()))?;
-    hooks.iter().try_for_each(|hook| run(hook, &state, cwd, default_env))
+    hooks.iter().try_for_each(|hook| run(hook, &state, cwd, default_env, interrupt))
 }
 
-fn run(hook: &Hook, state: &[u8], cwd: Option<&Path>, default_env: Option<&[CString]>) -> Result<()> {
+fn run(
+    hook: &Hook,
+    state: &[u8],
+    cwd: Option<&Path>,
+    default_env: Option<&[CString]>,
+    interrupt: Option<BorrowedFd<'_>>,
+) -> Result<()> {
     let failed = |e: Error| e.during("hook failed").in_field(&hook.field).path(&hook.path);
     let argv = Argv::new(hook, cwd, default_env).map_err(failed)?;
     let step = "cannot make a pipe";
@@ -71,8 +84,9 @@ fn run(hook: &Hook, state: &[u8], cwd: Option<&Path>, default_env: Option<&[CStr
         Fork::Parent { pidfd, .. } => pidfd,
     };
     drop((stdin_read, out_write));
-    let mut watch = Watch { pidfd, output: out_read, tail: Vec::new(), deadline: hook.timeout.map(|t| Instant::now() + t) };
-    watch.feed(stdin_write, state).and_then(|exit| watch.verdict(exit)).map_err(failed)
+    let deadline = hook.timeout.map(|t| Instant::now() + t);
+    let mut watch = Watch { pidfd, output: out_read, tail: Vec::new(), deadline, interrupt };
+    watch.feed(stdin_write, state).and_then(|end| watch.verdict(end)).map_err(failed)
 }
 
 /// Everything the child needs, made before the fork.
@@ -135,16 +149,24 @@ fn join_env(key: OsString, value: OsString) -> Vec<u8> {
 }
 
 /// A running hook.
-struct Watch {
+struct Watch<'a> {
     pidfd: OwnedFd,
     output: OwnedFd,
     tail: Vec<u8>,
     deadline: Option<Instant>,
+    interrupt: Option<BorrowedFd<'a>>,
 }
 
-impl Watch {
-    /// Writes the state, collects output, waits for the end; `None` = timed out and killed.
-    fn feed(&mut self, stdin: OwnedFd, state: &[u8]) -> Result<Option<Exit>> {
+/// How a hook came to its end.
+enum End {
+    Exited(Exit),
+    TimedOut,
+    Interrupted,
+}
+
+impl Watch<'_> {
+    /// Writes the state, collects output, waits for the end.
+    fn feed(&mut self, stdin: OwnedFd, state: &[u8]) -> Result<End> {
         let step = "cannot watch the hook";
         let flags = || nix::fcntl::FcntlArg::F_SETFL(OFlag::O_NONBLOCK);
         // Each end of a pipe has flags of its own: the hook's ends stay blocking.
@@ -154,11 +176,14 @@ impl Watch {
         let mut rest = state;
         loop {
             let ready = self.wait(stdin.as_ref().map(AsFd::as_fd)).step(step)?;
-            let Some(ready) = ready else { return self.kill().map(|()| None) };
+            let Some(ready) = ready else { return self.kill().map(|()| End::TimedOut) };
             self.drain();
             if ready.exited {
                 self.drain();
-                return sys::process::wait(&self.pidfd).map(Some).step(step);
+                return sys::process::wait(&self.pidfd).map(End::Exited).step(step);
+            }
+            if ready.interrupted {
+                return self.kill().map(|()| End::Interrupted);
             }
             if let (true, Some(fd)) = (ready.writable, &stdin) {
                 match nix::unistd::write(fd, rest) {
@@ -176,6 +201,8 @@ impl Watch {
             PollFd::new(self.pidfd.as_fd(), PollFlags::POLLIN),
             PollFd::new(self.output.as_fd(), PollFlags::POLLIN),
         ];
+        // A negative fd would do as well, but there is no safe way to say it.
+        fds.push(PollFd::new(self.interrupt.unwrap_or(self.pidfd.as_fd()), PollFlags::POLLIN));
         if let Some(stdin) = stdin {
             fds.push(PollFd::new(stdin, PollFlags::POLLOUT));
         }
@@ -190,12 +217,12 @@ impl Watch {
         }
         let any = |i: usize| fds.get(i).is_some_and(|fd| fd.any().unwrap_or(false));
         let hung_up = |i: usize| fds.get(i).and_then(PollFd::revents).is_some_and(|r| r == PollFlags::POLLHUP);
-        let (exited, writable) = (any(0), any(2));
+        let (exited, interrupted, writable) = (any(0), self.interrupt.is_some() && any(2), any(3));
         if hung_up(1) && !exited {
             // Its output is closed but it runs on: do not spin on the hang-up.
             std::thread::sleep(Duration::from_millis(1));
         }
-        Ok(Some(Ready { exited, writable }))
+        Ok(Some(Ready { exited, interrupted, writable }))
     }
 
     fn drain(&mut self) {
@@ -214,12 +241,13 @@ impl Watch {
         Ok(())
     }
 
-    fn verdict(&self, exit: Option<Exit>) -> Result<()> {
-        let how = match exit {
-            Some(Exit::Code(0)) => return Ok(()),
-            Some(Exit::Code(code)) => format!("exit status {code}"),
-            Some(Exit::Signal(signal)) => format!("killed by signal {signal}"),
-            None => "timed out".to_owned(),
+    fn verdict(&self, end: End) -> Result<()> {
+        let how = match end {
+            End::Exited(Exit::Code(0)) => return Ok(()),
+            End::Exited(Exit::Code(code)) => format!("exit status {code}"),
+            End::Exited(Exit::Signal(signal)) => format!("killed by signal {signal}"),
+            End::TimedOut => "timed out".to_owned(),
+            End::Interrupted => "interrupted by a signal".to_owned(),
         };
         let output = String::from_utf8_lossy(&self.tail);
         let output = output.trim();
@@ -229,6 +257,7 @@ impl Watch {
 
 struct Ready {
     exited: bool,
+    interrupted: bool,
     writable: bool,
 }
 
@@ -261,7 +290,7 @@ mod tests {
             bundle: Path::new("/b"),
             annotations: &annotations,
         };
-        run_all(&[hook(script, timeout)], &state, Some(Path::new("/")), None)
+        run_all(&[hook(script, timeout)], &state, Some(Path::new("/")), None, None)
     }
 
     #[test]
@@ -290,7 +319,7 @@ mod tests {
         let annotations = BTreeMap::new();
         let state =
             HookState { oci_version: "1", id: "x", status: "created", pid: None, bundle: Path::new("/"), annotations: &annotations };
-        let text = run_all(&[gone], &state, None, None).unwrap_err().to_string();
+        let text = run_all(&[gone], &state, None, None, None).unwrap_err().to_string();
         assert!(text.contains("no such file or directory"), "{text}");
     }
 }

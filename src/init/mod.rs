@@ -161,7 +161,7 @@ impl Init<'_> {
             bundle: &self.plan.bundle,
             annotations: &self.plan.annotations,
         };
-        hooks::run_all(hooks, &state, Some(cwd), env)
+        hooks::run_all(hooks, &state, Some(cwd), env, None)
     }
 
     /// Says that all is ready, waits to be started, and becomes the program.

@@ -8,6 +8,7 @@ use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::sys::stat::{SFlag, fstat};
 
+use super::sync::Message;
 use super::{Common, credentials};
 use crate::error::{Error, Result, Step};
 use crate::spec::plan::Process;
@@ -111,6 +112,8 @@ impl Program {
             }
         }
         kernel::default_sigpipe();
+        // The end of the channel alone could be init's death as well.
+        common.channel.send(&Message::Executing)?;
         let errno = kernel::exec(&self.path, &process.args, &self.env);
         Err(exec_error(&self.path, errno))
     }

@@ -23,6 +23,8 @@ pub enum Message {
     Continue,
     /// init → host: everything is set up.
     Ready,
+    /// init → starter: the next thing is the execve.
+    Executing,
     /// host → init: the state is written, the host lets go.
     Released,
     /// init → host: it failed.
@@ -35,6 +37,7 @@ impl Message {
             Self::RunHooks => vec![b'H'],
             Self::Continue => vec![b'C'],
             Self::Ready => vec![b'R'],
+            Self::Executing => vec![b'X'],
             Self::Released => vec![b'L'],
             Self::Failed(error) => {
                 let mut bytes = vec![b'E'];
@@ -55,6 +58,7 @@ impl Message {
             b"H" => Ok(Self::RunHooks),
             b"C" => Ok(Self::Continue),
             b"R" => Ok(Self::Ready),
+            b"X" => Ok(Self::Executing),
             b"L" => Ok(Self::Released),
             [b'E', json @ ..] => serde_json::from_slice(json).map(|e| Self::Failed(Box::new(e))).map_err(|_| bad()),
             _ => Err(bad()),
@@ -148,7 +152,7 @@ mod tests {
     fn messages_survive_and_the_end_is_seen() {
         let (a, b) = Channel::pair().unwrap();
         let failed = Message::Failed(Box::new(Error::sys("x", libc::EPERM).path("/y")));
-        for message in [Message::RunHooks, Message::Continue, Message::Ready, Message::Released, failed] {
+        for message in [Message::RunHooks, Message::Continue, Message::Ready, Message::Executing, Message::Released, failed] {
             a.send(&message).unwrap();
             assert_eq!(b.recv().unwrap(), Some(message));
         }

@@ -124,6 +124,20 @@ pub fn reap_any() -> nix::Result<Option<(i32, Exit)>> {
     wait_once(libc::P_ALL, 0, libc::WEXITED | libc::WNOHANG)
 }
 
+/// Waits up to `millis` for a process to end, whoever's child it is; false = it has not.
+///
+/// # Errors
+/// The errno of poll(2).
+pub fn wait_exit(pidfd: impl AsFd, millis: u16) -> nix::Result<bool> {
+    use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+    loop {
+        match poll(&mut [PollFd::new(pidfd.as_fd(), PollFlags::POLLIN)], PollTimeout::from(millis)) {
+            Err(Errno::EINTR) => {}
+            other => return other.map(|n| n > 0),
+        }
+    }
+}
+
 fn wait_once(kind: libc::idtype_t, id: RawFd, options: i32) -> nix::Result<Option<(i32, Exit)>> {
     // SAFETY: all-zero is a valid siginfo_t.
     let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
