@@ -242,42 +242,57 @@ fn make<'t>(
     }
     let there = leaf.saturating_sub(missing);
     let all = fs::read(root, "cgroup.controllers").step_at("cannot list controllers", &target.mount)?;
-    let mut offered = all.clone();
-    // The deepest level we did not make tells about those above it: it cannot
-    // hand on what they do not.
-    let deepest = there.min(leaf - 1);
-    let handed_on = fs::read(root, levels[deepest].join(SUBTREE)).unwrap_or_default();
-    let mut level = if missing_of(&all, &handed_on).is_empty() { deepest } else { 0 };
-    while level < leaf {
-        let known = if level == deepest { Some(handed_on.as_str()) } else { None };
-        offered = enable(root, levels[level], &offered, if made.contains(&levels[level]) { Some("") } else { known });
-        level += 1;
-        if level > there {
-            mkdir(root, target, levels[level], made)?;
-        }
+    // The deepest level we need not make tells about those above it: it cannot
+    // hand on what they do not. In the usual case nothing has to be done there.
+    let mut level = there.min(leaf - 1);
+    let mut dir = descend(root, target, levels[level])?;
+    let mut known = Some(fs::read(dir.as_fd(), SUBTREE).step_at(OPEN, target.mount.join(levels[level]))?);
+    if known.as_ref().is_some_and(|known| level > 0 && !missing_of(&all, known).is_empty()) {
+        (level, known) = (0, None);
+        dir = descend(root, target, Path::new(""))?;
     }
-    check_controllers(plan, &offered, &target.mount.join(levels[leaf - 1]).join(SUBTREE))?;
-    fs::open_dir(root, levels[leaf]).step_at("cannot open the cgroup", &target.path)
+    // Each level through its parent's descriptor: should somebody remove it and
+    // make it anew, what we enabled and where we make the next stay the same.
+    let mut offered = all;
+    while level < leaf {
+        offered = enable(dir.as_fd(), &offered, known.take());
+        level += 1;
+        if level > there && mkdir(dir.as_fd(), target, levels[level])? {
+            made.push(levels[level]);
+            known = Some(String::new());
+        }
+        if level == leaf {
+            check_controllers(plan, &offered, &target.mount.join(levels[leaf - 1]).join(SUBTREE))?;
+        }
+        let name = levels[level].file_name().unwrap_or_default();
+        dir = descend(dir.as_fd(), target, Path::new(name))?;
+    }
+    Ok(dir)
 }
 
 const SUBTREE: &str = "cgroup.subtree_control";
+const OPEN: &str = "cannot open the cgroup";
 
-fn mkdir<'t>(root: BorrowedFd<'_>, target: &Target, dir: &'t Path, made: &mut Vec<&'t Path>) -> Result<()> {
-    match mkdirat(root, dir, Mode::from_bits_truncate(0o755)) {
-        Ok(()) => made.push(dir),
-        // A parent shared with another container that starts now.
-        Err(Errno::EEXIST) if dir != target.below() => {}
+fn descend(dir: BorrowedFd<'_>, target: &Target, path: &Path) -> Result<OwnedFd> {
+    let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
+    fs::open_dir(dir, path).step_at(OPEN, &target.path)
+}
+
+/// Makes one level; false when a parent shared with another container was there already.
+fn mkdir(dir: BorrowedFd<'_>, target: &Target, level: &Path) -> Result<bool> {
+    match mkdirat(dir, level.file_name().unwrap_or_default(), Mode::from_bits_truncate(0o755)) {
+        Ok(()) => Ok(true),
+        Err(Errno::EEXIST) if level != target.below() => Ok(false),
         Err(e) => {
-            let e = Error::sys("cannot make the cgroup", e).path(target.mount.join(dir));
-            return Err(match e.raw_errno() {
+            let e = Error::sys("cannot make the cgroup", e).path(target.mount.join(level));
+            Err(match e.raw_errno() {
                 Some(libc::EEXIST) => e.hint("it was not there a moment ago: is the path used twice?"),
                 Some(libc::EAGAIN) => e.hint("a cgroup above it limits depth or number (cgroup.max.*)"),
                 Some(libc::EACCES | libc::EPERM | libc::EROFS) => e.hint("no permission to make cgroups here"),
                 _ => e,
-            });
+            })
         }
     }
-    Ok(())
 }
 
 /// The controllers of `wanted` that `have` lacks.
@@ -290,22 +305,18 @@ fn missing_of<'a>(wanted: &'a str, have: &str) -> Vec<&'a str> {
 ///
 /// Failure is no error here: an ancestor that cannot hand on a controller
 /// nobody asked for is no concern, and one somebody did ask for is noticed then.
-fn enable(root: BorrowedFd<'_>, dir: &Path, wanted: &str, known: Option<&str>) -> String {
-    let file = dir.join(SUBTREE);
-    let mut have = match known {
-        Some(known) => known.to_owned(),
-        None => fs::read(root, &file).unwrap_or_default(),
-    };
+fn enable(dir: BorrowedFd<'_>, wanted: &str, known: Option<String>) -> String {
+    let mut have = known.unwrap_or_else(|| fs::read(dir, SUBTREE).unwrap_or_default());
     let missing = missing_of(wanted, &have);
     if missing.is_empty() {
         return have;
     }
     let together = missing.iter().fold(String::new(), |all, c| all + "+" + c + " ");
-    if fs::write(root, &file, together.trim_end()).is_ok() {
+    if fs::write(dir, SUBTREE, together.trim_end()).is_ok() {
         return wanted.to_owned();
     }
     for controller in missing {
-        if fs::write(root, &file, &format!("+{controller}")).is_ok() {
+        if fs::write(dir, SUBTREE, &format!("+{controller}")).is_ok() {
             // Writing to a String cannot fail.
             let _ = write!(have, " {controller}");
         }

@@ -64,11 +64,13 @@ pub fn plan(plan: &CgroupPlan, id: &str) -> Result<Target> {
     }
     let mut target = Target { path: mount.join(&below), mount: mount.to_owned(), made: 0 };
     for level in below.ancestors().filter(|l| !l.as_os_str().is_empty()) {
-        match fs::open_dir(root.as_fd(), level) {
-            Err(Errno::ENOENT) => target.made += 1,
-            dir => {
-                let dir = dir.step_at("cannot open the cgroup", mount.join(level))?;
-                check(dir.as_fd(), &mount.join(level), target.made == 0)?;
+        let path = mount.join(level);
+        let dir = fs::open_dir(root.as_fd(), level).step_at("cannot open the cgroup", &path);
+        match dir.and_then(|dir| check(dir.as_fd(), &path, target.made == 0)) {
+            // Not there, or removed while we looked.
+            Err(e) if e.raw_errno().is_some_and(|n| fs::gone(Errno::from_raw(n))) => target.made += 1,
+            checked => {
+                checked?;
                 break;
             }
         }
