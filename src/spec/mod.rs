@@ -5,6 +5,7 @@
 
 use std::path::Path;
 
+use oci_spec::runtime::Spec;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
@@ -64,7 +65,10 @@ pub fn load(bundle: &Path, config: Option<&Path>) -> Result<Loaded> {
 /// Resolves the text of a config.
 fn resolve(text: &str, bundle: &Path) -> Result<Loaded> {
     let mut faults = faults::Faults::default();
-    let plan = parse::config(text, &mut faults).map(|spec| validate::plan(&spec, bundle, &mut faults));
+    let plan = parse::config(text, &mut faults).map(|mut spec: Spec| {
+        drop_unset_pids_limit(&mut spec, text);
+        validate::plan(&spec, bundle, &mut faults)
+    });
     let warnings = std::mem::take(&mut faults.warnings);
     if let Some(e) = faults.into_error("invalid config") {
         return Err(e);
@@ -72,6 +76,17 @@ fn resolve(text: &str, bundle: &Path) -> Result<Loaded> {
     let mut plan = plan.ok_or_else(|| Error::new("invalid config"))?;
     plan.warnings = warnings;
     Ok(Loaded { plan, process_json: process_json(text) })
+}
+
+/// A limit of 0 is a real one; a missing one must not become it.
+fn drop_unset_pids_limit(spec: &mut Spec, text: &str) {
+    let resources = spec.linux_mut().as_mut().and_then(|l| l.resources_mut().as_mut());
+    if let Some(resources) = resources
+        && resources.pids().is_some_and(|p| p.limit() == 0)
+        && parse::pids_without_limit(text)
+    {
+        resources.set_pids(None);
+    }
 }
 
 /// The `process` object as it is written in the document.

@@ -62,6 +62,7 @@ fn parse<T: DeserializeOwned>(
             return None;
         }
     };
+    drop_nulls(&mut doc);
     for _ in 0..MAX_REPAIRS {
         repair(&mut doc, faults);
         match serde_path_to_error::deserialize(&doc) {
@@ -170,6 +171,24 @@ fn drop_idle_seccomp(doc: &mut Value) {
     let no_rules = profile.get("syscalls").is_none_or(|s| s.is_null() || s.as_array().is_some_and(Vec::is_empty));
     if no_action && no_rules {
         linux.remove("seccomp");
+    }
+}
+
+/// Is there a `pids` object that sets no limit? oci-spec reads that as a limit of 0.
+pub(crate) fn pids_without_limit(text: &str) -> bool {
+    let doc: Value = serde_json::from_str(text).unwrap_or_default();
+    doc.pointer("/linux/resources/pids/limit").is_none_or(Value::is_null)
+}
+
+/// Null is how Go's encoder writes what is not set, whatever its type.
+fn drop_nulls(value: &mut Value) {
+    match value {
+        Value::Object(map) => {
+            map.retain(|_, v| !v.is_null());
+            map.values_mut().for_each(drop_nulls);
+        }
+        Value::Array(list) => list.iter_mut().for_each(drop_nulls),
+        _ => {}
     }
 }
 

@@ -74,10 +74,7 @@ fn scheduling_numbers() {
 #[test]
 fn rlimits_and_umask() {
     let p = good(json!({"rlimits": [{"type": "RLIMIT_NOFILE", "soft": 1, "hard": 2}], "user": {"umask": 63}}));
-    assert_eq!(
-        p.rlimits,
-        [Rlimit { name: "RLIMIT_NOFILE".into(), resource: 7, soft: 1, hard: 2 }]
-    );
+    assert_eq!(p.rlimits, [Rlimit { name: "RLIMIT_NOFILE".into(), resource: 7, soft: 1, hard: 2 }]);
     assert_eq!(p.umask, 0o77);
 }
 

@@ -183,6 +183,16 @@ fn what_oci_spec_is_too_strict_about() {
 }
 
 #[test]
+fn unset_is_not_zero() {
+    let limits =
+        |pids: Value| run(&with("/linux/resources", json!({"pids": pids}))).unwrap().plan.cgroup.settings.len();
+    assert_eq!([limits(json!({"limit": 0})), limits(json!({})), limits(json!({"limit": null}))], [1, 0, 0]);
+    let plan = run(&with("/process/user", json!({"uid": null, "gid": 5, "additionalGids": null}))).unwrap().plan;
+    let process = plan.process.unwrap();
+    assert_eq!((process.uid, process.gid), (0, 5));
+}
+
+#[test]
 fn odds_and_ends() {
     let plan = run(&with("/annotations", json!({"run.oci.keep_original_groups": "1"}))).unwrap().plan;
     assert!(plan.process.unwrap().keep_groups);

@@ -25,7 +25,7 @@ pub(crate) fn plan(spec: &Spec, bundle: &Path, faults: &mut Faults) -> Plan {
     if let Err(message) = check_version(spec.version()) {
         faults.add("ociVersion", message);
     }
-    let none = Linux::default_empty();
+    let none = no_linux();
     let linux = spec.linux().as_ref().unwrap_or(&none);
     refuse_unsupported(linux, faults);
     let annotations = annotations(spec, faults);
@@ -68,30 +68,10 @@ pub(crate) fn plan(spec: &Spec, bundle: &Path, faults: &mut Faults) -> Plan {
     }
 }
 
-/// `linux` of a config that has none. oci-spec's own default is a whole
-/// container with namespaces, masks and rules.
-trait DefaultEmpty {
-    fn default_empty() -> Self;
-}
-
-impl DefaultEmpty for Linux {
-    fn default_empty() -> Self {
-        let mut linux = Self::default();
-        linux
-            .set_namespaces(None)
-            .set_devices(None)
-            .set_resources(None)
-            .set_masked_paths(None)
-            .set_readonly_paths(None)
-            .set_sysctl(None)
-            .set_cgroups_path(None)
-            .set_mount_label(None)
-            .set_rootfs_propagation(None)
-            .set_uid_mappings(None)
-            .set_gid_mappings(None)
-            .set_seccomp(None);
-        linux
-    }
+/// `linux` of a config that has none. Not oci-spec's own default, which is a
+/// whole container with namespaces, masks and rules.
+fn no_linux() -> Linux {
+    serde_json::from_str("{}").unwrap_or_default()
 }
 
 /// What the config may ask for and orlop does not do yet. Ignoring any of it
