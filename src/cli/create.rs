@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use super::values::{any_path, given};
 use super::{Context, Verb};
-use crate::container::{CreateOptions, verbs};
+use crate::container::{self, CreateOptions};
 use crate::error::Result;
 
 // No doc comment: clap would take it for the text of whoever includes these.
@@ -69,6 +69,6 @@ impl Verb for Create {
     const NAME: &'static str = "create";
 
     fn run(self, ctx: &Context) -> Result<i32> {
-        verbs::create(&ctx.runtime_for_create()?, &self.shared.options()).map(|()| 0)
+        container::create(&ctx.runtime_for_create()?, &self.shared.options()).map(|()| 0)
     }
 }

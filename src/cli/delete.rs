@@ -1,7 +1,7 @@
 //! `orlop delete [-f] ID`
 
 use super::{Context, Verb};
-use crate::container::verbs;
+use crate::container;
 use crate::error::Result;
 
 #[derive(Debug, clap::Args)]
@@ -18,6 +18,6 @@ impl Verb for Delete {
     const NAME: &'static str = "delete";
 
     fn run(self, ctx: &Context) -> Result<i32> {
-        verbs::delete(&ctx.runtime()?, &self.id, self.force).map(|()| 0)
+        container::delete(&ctx.runtime()?, &self.id, self.force).map(|()| 0)
     }
 }

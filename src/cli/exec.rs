@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use super::values::{any_path, given, given_text};
 use super::{Context, Verb, values};
-use crate::container::{ExecOptions, verbs};
+use crate::container::{self, ExecOptions};
 use crate::error::{Error, Result};
 use crate::log;
 
@@ -111,6 +111,6 @@ impl Verb for Exec {
     const FAILURE: i32 = 255;
 
     fn run(self, ctx: &Context) -> Result<i32> {
-        verbs::exec(&ctx.runtime()?, &self.options()?)
+        container::exec(&ctx.runtime()?, &self.options()?)
     }
 }

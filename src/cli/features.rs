@@ -1,6 +1,6 @@
 //! `orlop features`
 
-use super::{Context, Verb, pending};
+use super::{Context, Verb};
 use crate::error::Result;
 
 #[derive(Debug, clap::Args)]
@@ -11,6 +11,6 @@ impl Verb for Features {
     const PARSED: bool = true;
 
     fn run(self, _: &Context) -> Result<i32> {
-        super::print_json(&pending::features())
+        super::print_json(&crate::spec::features())
     }
 }

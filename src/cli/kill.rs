@@ -1,7 +1,7 @@
 //! `orlop kill [-a] ID [SIGNAL]`
 
 use super::{Context, Verb, values};
-use crate::container::verbs;
+use crate::container;
 use crate::error::Result;
 
 #[derive(Debug, clap::Args)]
@@ -23,6 +23,6 @@ impl Verb for Kill {
 
     fn run(self, ctx: &Context) -> Result<i32> {
         let signal = values::signal(self.signal.as_deref().unwrap_or("TERM"))?;
-        verbs::kill(&ctx.runtime()?, &self.id, signal, self.all).map(|()| 0)
+        container::kill(&ctx.runtime()?, &self.id, signal, self.all).map(|()| 0)
     }
 }

@@ -1,7 +1,7 @@
 //! `orlop list [-q] [-f table|json]`
 
 use super::{Context, Verb};
-use crate::container::verbs::{self, StateReport, Status};
+use crate::container::{self, StateReport, Status};
 use crate::error::Result;
 
 #[derive(Debug, clap::Args)]
@@ -19,7 +19,7 @@ impl Verb for List {
     const PARSED: bool = true;
 
     fn run(self, ctx: &Context) -> Result<i32> {
-        let all = verbs::list(&ctx.runtime()?)?;
+        let all = container::list(&ctx.runtime()?)?;
         if self.quiet {
             super::print(&all.iter().map(|c| format!("{}\n", c.id)).collect::<String>())
         } else if self.format == "json" {

@@ -18,7 +18,6 @@ mod kill;
 mod list;
 mod not_yet;
 mod pause;
-mod pending;
 mod ps;
 mod resume;
 mod run;

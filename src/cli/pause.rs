@@ -1,7 +1,7 @@
 //! `orlop pause ID`
 
 use super::{Context, Verb};
-use crate::container::verbs;
+use crate::container;
 use crate::error::Result;
 
 #[derive(Debug, clap::Args)]
@@ -15,6 +15,6 @@ impl Verb for Pause {
     const NAME: &'static str = "pause";
 
     fn run(self, ctx: &Context) -> Result<i32> {
-        verbs::pause(&ctx.runtime()?, &self.id).map(|()| 0)
+        container::pause(&ctx.runtime()?, &self.id).map(|()| 0)
     }
 }

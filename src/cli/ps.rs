@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::process::Command;
 
 use super::{Context, Verb};
-use crate::container::verbs;
+use crate::container;
 use crate::error::{Error, Result, Step};
 
 #[derive(Debug, clap::Args)]
@@ -26,7 +26,7 @@ impl Verb for Ps {
     const PARSED: bool = true;
 
     fn run(mut self, ctx: &Context) -> Result<i32> {
-        let pids = verbs::processes(&ctx.runtime()?, &self.id)?;
+        let pids = container::processes(&ctx.runtime()?, &self.id)?;
         if self.format == "json" {
             return super::print_json(&pids);
         }

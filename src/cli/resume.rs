@@ -1,7 +1,7 @@
 //! `orlop resume ID`
 
 use super::{Context, Verb};
-use crate::container::verbs;
+use crate::container;
 use crate::error::Result;
 
 #[derive(Debug, clap::Args)]
@@ -15,6 +15,6 @@ impl Verb for Resume {
     const NAME: &'static str = "resume";
 
     fn run(self, ctx: &Context) -> Result<i32> {
-        verbs::resume(&ctx.runtime()?, &self.id).map(|()| 0)
+        container::resume(&ctx.runtime()?, &self.id).map(|()| 0)
     }
 }

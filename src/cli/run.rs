@@ -2,7 +2,7 @@
 
 use super::create::Shared;
 use super::{Context, Verb};
-use crate::container::{RunOptions, verbs};
+use crate::container::{self, RunOptions};
 use crate::error::Result;
 
 #[derive(Debug, clap::Args)]
@@ -31,6 +31,6 @@ impl Verb for Run {
     const NAME: &'static str = "run";
 
     fn run(self, ctx: &Context) -> Result<i32> {
-        verbs::run(&ctx.runtime_for_create()?, &self.options())
+        container::run(&ctx.runtime_for_create()?, &self.options())
     }
 }

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use serde::Serialize;
 
 use super::values::{any_path, given};
-use super::{Context, Verb, pending};
+use super::{Context, Verb};
 use crate::error::{Error, Result, Step};
 
 #[derive(Debug, clap::Args)]
@@ -24,7 +24,7 @@ impl Verb for Spec {
     const NAME: &'static str = "spec";
 
     fn run(self, _: &Context) -> Result<i32> {
-        let text = render(&pending::template(self.rootless)?)?;
+        let text = render(&crate::spec::template(self.rootless)?)?;
         let path = given(self.bundle).unwrap_or_default().join("config.json");
         match OpenOptions::new().write(true).create_new(true).open(&path) {
             Ok(mut file) => file.write_all(&text).step_at("cannot write", &path).map(|()| 0),

@@ -1,7 +1,7 @@
 //! `orlop start ID`
 
 use super::{Context, Verb};
-use crate::container::verbs;
+use crate::container;
 use crate::error::Result;
 
 #[derive(Debug, clap::Args)]
@@ -15,6 +15,6 @@ impl Verb for Start {
     const NAME: &'static str = "start";
 
     fn run(self, ctx: &Context) -> Result<i32> {
-        verbs::start(&ctx.runtime()?, &self.id).map(|()| 0)
+        container::start(&ctx.runtime()?, &self.id).map(|()| 0)
     }
 }

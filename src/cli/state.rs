@@ -1,7 +1,7 @@
 //! `orlop state ID`
 
 use super::{Context, Verb};
-use crate::container::verbs;
+use crate::container;
 use crate::error::Result;
 
 #[derive(Debug, clap::Args)]
@@ -16,6 +16,6 @@ impl Verb for State {
     const PARSED: bool = true;
 
     fn run(self, ctx: &Context) -> Result<i32> {
-        super::print_json(&verbs::state(&ctx.runtime()?, &self.id)?)
+        super::print_json(&container::state(&ctx.runtime()?, &self.id)?)
     }
 }

@@ -1,11 +1,12 @@
 //! `start`: lets a created container's init become its program.
 
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::AsRawFd;
 
 use nix::errno::Errno;
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, connect, socket};
 
 use super::handle::{Handle, START_SOCKET};
+use super::launch::until_execve;
 use super::state::{State, Status};
 use super::{Runtime, kill, notify};
 use crate::error::{Error, Result, Step};
@@ -34,7 +35,10 @@ pub fn start(rt: &Runtime, id: &str) -> Result<()> {
     let notify = notify::listen(&handle)?;
     let channel = dial(&handle)?;
     channel.send(&Message::Continue).map_err(|e| e.during("cannot start the container"))?;
-    wait_for_execve(&channel, init.as_ref())?;
+    until_execve(&channel).inspect_err(|_| {
+        // So that the container is stopped when `start` has failed.
+        let _ = kill::end(&state);
+    })?;
     handle.forget_created()?;
     poststart(&state)?;
     drop(lock);
@@ -52,25 +56,6 @@ fn dial(handle: &Handle) -> Result<Channel> {
         Ok(()) => Ok(Channel::new(sock)),
         Err(Errno::ECONNREFUSED | Errno::ENOENT) => Err(Error::new("cannot start a container that has stopped")),
         Err(e) => Err(Error::sys(step, e).path(path)),
-    }
-}
-
-/// The channel ends with the execve. It also ends when init dies before, which
-/// its pidfd tells apart: a program that ran and ended is a success all the same.
-fn wait_for_execve(channel: &Channel, init: Option<&OwnedFd>) -> Result<()> {
-    match channel.recv()? {
-        Some(Message::Failed(error)) => {
-            if let Some(init) = init {
-                // So that the container is stopped when `start` has failed.
-                let _ = sys::process::wait_exit(init, 10_000);
-            }
-            Err(*error)
-        }
-        Some(Message::Executing) => match channel.recv()? {
-            Some(Message::Failed(error)) => Err(*error),
-            _ => Ok(()),
-        },
-        _ => Err(Error::new("the container's init died before it could execute the program")),
     }
 }
 

@@ -63,8 +63,8 @@ pub struct Common {
     pub console: Option<OwnedFd>,
     /// Name of the session keyring to join; `None` with `--no-new-keyring`.
     pub keyring: Option<CString>,
-    /// How many fds from 3 on are handed to the program.
-    pub preserve_fds: u32,
+    /// Fds of the caller that are handed to the program, by number.
+    pub inherit: Vec<RawFd>,
     /// How many of those are socket-activation fds (sd_listen_fds(3)).
     pub listen_fds: u32,
     /// `linux.personality`.
@@ -261,7 +261,8 @@ fn set_up_process(
     // From here on names are resolved inside the container, and none of our
     // directories may be reachable as /proc/self/fd/N (CVE-2024-21626).
     drop(root);
-    sys::fd::close_except(3 + common.preserve_fds, keep).step("cannot close what the container must not have")?;
+    let keep = [keep, &common.inherit].concat();
+    sys::fd::close_except(3, &keep).step("cannot close what the container must not have")?;
     Program::find(process, common, home)
 }
 

@@ -74,6 +74,10 @@ impl Program {
     /// The texts of engine-contract §1.10.
     pub fn find(process: &Process, common: &Common, home: Option<CString>) -> Result<Self> {
         let enter_as_user = !enter_cwd(process)?;
+        if process.args.is_empty() {
+            // A config without `process` can be created, but never started.
+            return Ok(Self { path: CString::default(), env: Vec::new(), enter_as_user });
+        }
         let mut env = process.env.clone();
         if let Some(home) = home {
             env.retain(|e| !e.to_bytes().starts_with(b"HOME="));
@@ -105,11 +109,9 @@ impl Program {
             nix::unistd::chdir(process.cwd.as_str()).map_err(|e| cwd_error(process, e))?;
         }
         check_cwd(process)?;
-        sys::fd::close_except(3 + common.preserve_fds, keep).step("cannot close what the program must not have")?;
-        for fd in 3..3 + common.preserve_fds {
-            if let Some(fd) = sys::fd::inherited(fd.try_into().unwrap_or(RawFd::MAX)) {
-                sys::fd::set_cloexec(fd, false).step("cannot hand over an fd")?;
-            }
+        sys::fd::close_except(3, &[keep, &common.inherit].concat()).step("cannot close what the program must not have")?;
+        for fd in common.inherit.iter().filter_map(|fd| sys::fd::inherited(*fd)) {
+            sys::fd::set_cloexec(fd, false).step("cannot hand over an fd")?;
         }
         kernel::default_sigpipe();
         // The end of the channel alone could be init's death as well.

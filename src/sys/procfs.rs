@@ -74,6 +74,16 @@ impl Procfs {
     }
 }
 
+impl Procfs {
+    /// Another handle on the same procfs.
+    ///
+    /// # Errors
+    /// The errno of fcntl(2).
+    pub fn try_clone(&self) -> std::io::Result<Self> {
+        self.0.try_clone().map(Self)
+    }
+}
+
 impl AsFd for Procfs {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.0.as_fd()
