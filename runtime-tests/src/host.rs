@@ -1,0 +1,78 @@
+//! What this machine can do, and how a test says that it can't.
+
+use std::fs;
+use std::io::Write;
+use std::path::PathBuf;
+use std::sync::OnceLock;
+
+/// Prints `skip: NAME: reason`, not captured.
+pub fn report_skip(here: &str, why: &str) {
+    let name = here.trim_end_matches("::here");
+    let line = format!("skip: {name}: {why}\n");
+    // One write, so that lines of parallel tests don't mix.
+    let _ = std::io::stderr().write_all(line.as_bytes());
+}
+
+/// The mount point of the cgroup v2 hierarchy, `/sys/fs/cgroup` or `…/unified`.
+pub fn cgroup2() -> Option<PathBuf> {
+    static MOUNT: OnceLock<Option<PathBuf>> = OnceLock::new();
+    MOUNT.get_or_init(find_cgroup2).clone()
+}
+
+fn find_cgroup2() -> Option<PathBuf> {
+    let info = fs::read_to_string("/proc/self/mountinfo").ok()?;
+    let mut points = info.lines().filter_map(|line| {
+        let (left, right) = line.split_once(" - ")?;
+        right.starts_with("cgroup2 ").then(|| PathBuf::from(left.split(' ').nth(4).unwrap_or("")))
+    });
+    points.rfind(|p| p.starts_with("/sys/fs/cgroup"))
+}
+
+/// Is a v2 controller there for us to use?
+pub fn controller(name: &str) -> Result<(), String> {
+    let mount = cgroup2().ok_or("no cgroup v2 mount")?;
+    let list = fs::read_to_string(mount.join("cgroup.controllers")).map_err(|e| e.to_string())?;
+    if list.split_whitespace().any(|c| c == name) { Ok(()) } else { Err(format!("no {name} controller in cgroup v2")) }
+}
+
+/// The contrary: for tests of how a missing controller is reported.
+pub fn no_controller(name: &str) -> Result<(), String> {
+    if controller(name).is_err() { Ok(()) } else { Err(format!("the {name} controller is there")) }
+}
+
+/// Is a cgroup v2 hierarchy mounted at all?
+pub fn has_cgroup2() -> Result<(), String> {
+    cgroup2().map(|_| ()).ok_or_else(|| "no cgroup v2 mount".to_owned())
+}
+
+/// Do we have this capability (by number) ourselves?
+pub fn capability(number: u32, name: &str) -> Result<(), String> {
+    let status = fs::read_to_string("/proc/self/status").expect("/proc/self/status");
+    let hex = status.lines().find_map(|l| l.strip_prefix("CapEff:")).expect("CapEff").trim().to_owned();
+    let mask = u64::from_str_radix(&hex, 16).expect("hex");
+    if mask & (1 << number) != 0 { Ok(()) } else { Err(format!("this machine's root has no {name}")) }
+}
+
+/// CAP_SYS_RESOURCE: raising limits.
+pub fn sys_resource() -> Result<(), String> {
+    capability(24, "CAP_SYS_RESOURCE")
+}
+
+/// Is a kernel file there?
+pub fn file(path: &str) -> Result<(), String> {
+    if fs::exists(path).unwrap_or(false) { Ok(()) } else { Err(format!("no {path}")) }
+}
+
+/// Is a filesystem type known to the kernel?
+pub fn filesystem(name: &str) -> Result<(), String> {
+    let list = fs::read_to_string("/proc/filesystems").unwrap_or_default();
+    let known = list.lines().any(|l| l.split_whitespace().last() == Some(name));
+    if known { Ok(()) } else { Err(format!("no {name} filesystem in this kernel")) }
+}
+
+/// Is a program installed?
+pub fn program(name: &str) -> Result<(), String> {
+    let path = std::env::var("PATH").unwrap_or_default();
+    let found = path.split(':').any(|dir| std::path::Path::new(dir).join(name).exists());
+    if found { Ok(()) } else { Err(format!("{name} is not installed")) }
+}
