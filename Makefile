@@ -1,0 +1,51 @@
+# Builds, shows, checks and tests orlop. Each target does its own set-up on a
+# Debian or Ubuntu machine with Rust; see README.md.
+
+PREFIX  ?= /usr/local
+DESTDIR ?=
+CARGO   ?= cargo
+
+# One static binary: musl where that target is installed, else glibc with
+# crt-static (.cargo/config.toml). A target is always named: see there.
+HOST   := $(shell rustc -vV | sed -n 's/^host: //p')
+MUSL   := $(shell rustup target list --installed 2>/dev/null | grep -x "$$(uname -m)-unknown-linux-musl")
+TARGET ?= $(or $(MUSL),$(HOST))
+export CARGO_BUILD_TARGET = $(TARGET)
+
+# What `make` makes, whatever the target is called.
+BIN := target/release/orlop
+
+all: build
+
+build:
+	$(CARGO) build --release --locked --package orlop
+	@mkdir -p target/release
+	@ln -f target/$(TARGET)/release/orlop $(BIN) 2>/dev/null || cp -f target/$(TARGET)/release/orlop $(BIN)
+
+demo: build
+	@sh .ci/need.sh busybox-static
+	@sh demo/run.sh $(BIN)
+
+# The last line that counts: `N passed, N failed, N skipped`.
+test: build
+	@sh .ci/need.sh busybox-static strace
+	@CARGO="$(CARGO)" sh .ci/test.sh
+
+check:
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
+	@command -v cargo-deny >/dev/null || env -u CARGO_BUILD_TARGET $(CARGO) install --target $(HOST) cargo-deny --locked
+	# Everything in the lock file, other systems' crates too: cargo-deny reads them all.
+	env -u CARGO_BUILD_TARGET $(CARGO) fetch --locked
+	$(CARGO) deny --offline check bans licenses sources
+
+install:
+	@test -x $(BIN) || { echo "run make first"; exit 1; }
+	install -D -m 0755 $(BIN) $(DESTDIR)$(PREFIX)/bin/orlop
+	install -D -m 0644 README.md $(DESTDIR)$(PREFIX)/share/doc/orlop/README.md
+	install -D -m 0644 config.example.json $(DESTDIR)$(PREFIX)/share/doc/orlop/config.example.json
+
+clean:
+	$(CARGO) clean
+
+.PHONY: all build demo test check install clean
