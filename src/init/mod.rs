@@ -266,11 +266,13 @@ fn set_up_process(
     Program::find(process, common, home)
 }
 
-/// Tells the host side that all is set up, and waits until it has let go.
+/// Tells the host side that all is set up, and waits until it has let go. From
+/// `Ready` on the end of the channel tells of the parent's death; its signal
+/// would come as well when the parent has done its work and ends.
 fn release(common: &Common) -> Result<()> {
+    sys::ids::set_parent_death_signal(0).step("cannot clear the parent-death signal")?;
     common.channel.send(&Message::Ready)?;
     common.channel.expect(&Message::Released)?;
-    sys::ids::set_parent_death_signal(0).step("cannot clear the parent-death signal")?;
     sys::process::set_signal_mask(&SigSet::empty()).step("cannot reset the signal mask")
 }
 
