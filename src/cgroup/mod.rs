@@ -1,1 +1,381 @@
-//! placeholder
+//! The container's cgroup (v2): where it is, making it, its limits, freezing,
+//! killing, removing. cgroupfs is spoken to directly.
+
+mod devices;
+mod fs;
+mod place;
+
+use std::fmt::Write as _;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::fcntl::AT_FDCWD;
+use nix::sys::stat::{Mode, mkdirat};
+use nix::unistd::{UnlinkatFlags, unlinkat};
+
+use crate::error::{Error, Result, Step};
+use crate::spec::plan::{CgroupPlan, CgroupSetting};
+
+pub use place::{Target, mount_point, plan};
+
+/// How long freezing, and what is dying, are waited for.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How often a shared parent may be removed under our hands before that is an error.
+const MAKE_TRIES: usize = 20;
+
+/// A cgroup, held open: whatever becomes of its path, this is the same one.
+#[derive(Debug)]
+pub struct Cgroup {
+    dir: OwnedFd,
+    path: PathBuf,
+    /// Made by us just now, so nothing is attached to it yet.
+    fresh: bool,
+}
+
+impl Cgroup {
+    /// Makes the cgroup, and has every controller there is enabled for it
+    /// (engines read its statistics even when it has no limits).
+    ///
+    /// When it fails, what it made is removed again.
+    pub fn create(target: &Target, plan: &CgroupPlan) -> Result<Self> {
+        let root = fs::open_dir(AT_FDCWD, &target.mount).step_at("cannot open the cgroup mount", &target.mount)?;
+        let mut tries = 0;
+        loop {
+            // Another container may remove an empty parent between any two
+            // steps. After that more is missing than the target says.
+            let missing = if tries == 0 { target.made } else { usize::MAX };
+            let mut made = Vec::new();
+            match make(root.as_fd(), target, missing, plan, &mut made) {
+                Ok(dir) => return Ok(Self { dir, path: target.path.clone(), fresh: target.made > 0 }),
+                Err(e) => {
+                    for dir in made.iter().rev() {
+                        // Somebody else may have put a cgroup there meanwhile: then it stays.
+                        let _ = unlinkat(&root, *dir, UnlinkatFlags::RemoveDir);
+                    }
+                    let again = e.raw_errno().is_some_and(|n| fs::gone(Errno::from_raw(n)));
+                    if target.made == 0 || !again || tries == MAKE_TRIES {
+                        return Err(e);
+                    }
+                    tries += 1;
+                }
+            }
+        }
+    }
+
+    /// Opens a cgroup that is there.
+    pub fn open(path: &Path) -> Result<Self> {
+        let dir = fs::open_dir(AT_FDCWD, path).step_at("cannot open the cgroup", path)?;
+        Ok(Self { dir, path: path.to_owned(), fresh: false })
+    }
+
+    /// The directory, as `CLONE_INTO_CGROUP` takes it.
+    pub fn fd(&self) -> BorrowedFd<'_> {
+        self.dir.as_fd()
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Sets everything the plan says, device rules included.
+    ///
+    /// Two settings in a row for the same field are two ways to say one thing,
+    /// the better one first (`io.bfq.weight`, `io.weight`): the second is
+    /// for kernels that lack the file of the first.
+    pub fn apply(&self, plan: &CgroupPlan) -> Result<()> {
+        let mut settings = plan.settings.iter().peekable();
+        while let Some(setting) = settings.next() {
+            let other_way = settings.next_if(|next| is_alternative(setting, next));
+            match (fs::write(self.fd(), &setting.file, &setting.value), other_way) {
+                (Ok(()), _) => {}
+                (Err(Errno::ENOENT), Some(other)) => {
+                    fs::write(self.fd(), &other.file, &other.value).map_err(|e| self.refused(other, e))?;
+                }
+                (Err(Errno::ENOENT), None) if asks_nothing(setting) => {}
+                (Err(e), _) => return Err(self.refused(setting, e)),
+            }
+        }
+        match &plan.devices {
+            Some(rules) => devices::install(self.fd(), self.fresh, rules),
+            None => Ok(()),
+        }
+    }
+
+    fn refused(&self, setting: &CgroupSetting, errno: Errno) -> Error {
+        let e = Error::sys("cannot set a cgroup limit", errno)
+            .in_field(&setting.field)
+            .path(self.path.join(&setting.file))
+            .message(format!("value \"{}\"", setting.value));
+        match errno {
+            Errno::ENOENT if setting.controller.is_empty() => e.hint("the kernel offers no such file"),
+            Errno::ENOENT => e.hint(format!(
+                "the {} controller is not enabled here, or the kernel lacks the file",
+                setting.controller
+            )),
+            Errno::EINVAL | Errno::ERANGE => e.hint("the kernel does not take this value"),
+            Errno::ENODEV => e.hint("no such device, or it has no scheduler that knows this limit"),
+            Errno::EACCES | Errno::EPERM => e.hint("no permission: the cgroup is not delegated to this user"),
+            _ => e,
+        }
+    }
+
+    /// Gives the cgroup to a user of the container: the directory and the
+    /// files the kernel says may be delegated.
+    pub fn delegate(&self, uid: u32) -> Result<()> {
+        let uid = nix::unistd::Uid::from_raw(uid);
+        let list = fs::read(AT_FDCWD, "/sys/kernel/cgroup/delegate").unwrap_or_default();
+        for name in std::iter::once(".").chain(list.lines()) {
+            match nix::unistd::fchownat(&self.dir, name, Some(uid), None, nix::fcntl::AtFlags::AT_SYMLINK_NOFOLLOW) {
+                // The list is of all kernels' files; this cgroup has those of its controllers.
+                Ok(()) | Err(Errno::ENOENT) => {}
+                Err(e) => return Err(Error::sys("cannot chown the cgroup", e).path(self.path.join(name))),
+            }
+        }
+        Ok(())
+    }
+
+    /// Freezes or thaws, and waits until it is so. A freeze that does not
+    /// succeed in time is taken back.
+    pub fn set_frozen(&self, frozen: bool) -> Result<()> {
+        let step = if frozen { "cannot freeze the cgroup" } else { "cannot thaw the cgroup" };
+        let value = if frozen { "1" } else { "0" };
+        fs::write(self.fd(), "cgroup.freeze", value).step_at(step, &self.path)?;
+        if fs::wait_event(self.fd(), "frozen", frozen, Instant::now() + PATIENCE).step_at(step, &self.path)? {
+            return Ok(());
+        }
+        let e = Error::sys(step, Errno::ETIMEDOUT).path(&self.path);
+        if !frozen {
+            return Err(e.hint("a cgroup above it is frozen"));
+        }
+        let _ = fs::write(self.fd(), "cgroup.freeze", "0");
+        Err(e.hint("a process in it does not stop, likely waiting for a disk or a filesystem"))
+    }
+
+    /// Has it been frozen (itself, not a cgroup above it)? One that has gone is not.
+    pub fn is_frozen(&self) -> Result<bool> {
+        match fs::read(self.fd(), "cgroup.freeze") {
+            Ok(text) => Ok(text == "1"),
+            Err(e) if fs::gone(e) => Ok(false),
+            Err(e) => Err(Error::sys("cannot tell whether the cgroup is frozen", e).path(&self.path)),
+        }
+    }
+
+    /// Kills every process in it and in its sub-cgroups, frozen or not.
+    pub fn kill(&self) -> Result<()> {
+        match fs::write(self.fd(), "cgroup.kill", "1") {
+            Err(e) if !fs::gone(e) => Err(Error::sys("cannot kill the cgroup's processes", e).path(&self.path)),
+            _ => Ok(()),
+        }
+    }
+
+    /// The processes in it and in its sub-cgroups. Those that our pid
+    /// namespace has no number for are left out.
+    pub fn processes(&self) -> Result<Vec<i32>> {
+        processes(self.fd()).step_at("cannot list the cgroup's processes", &self.path)
+    }
+
+    /// Waits until no process is left in it; false when that took too long.
+    pub fn wait_empty(&self, timeout: Duration) -> Result<bool> {
+        fs::wait_event(self.fd(), "populated", false, Instant::now() + timeout)
+            .step_at("cannot wait for the cgroup to empty", &self.path)
+    }
+
+    /// How many of its processes the kernel has killed for want of memory.
+    pub fn oom_kills(&self) -> u64 {
+        fs::read(self.fd(), "memory.events").ok().and_then(|text| fs::flat_value(&text, "oom_kill")).unwrap_or(0)
+    }
+
+    /// Removes the cgroup, its sub-cgroups, and those of its parents that
+    /// were made for it and are empty. What was there before us stays.
+    ///
+    /// Waits for processes that are dying, and fails for those that are not.
+    pub fn remove(target: &Target) -> Result<()> {
+        if target.made == 0 {
+            return Ok(());
+        }
+        match fs::rmdir(AT_FDCWD, &target.path) {
+            Err(Errno::EBUSY | Errno::ENOTEMPTY) => remove_busy(&target.path)?,
+            done => done.step_at("cannot remove the cgroup", &target.path)?,
+        }
+        for parent in target.path.ancestors().skip(1).take(target.made - 1) {
+            // In use by others, or gone with them: either way not our concern any more.
+            if fs::rmdir(AT_FDCWD, parent).is_err() {
+                break;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Is `next` another way to say what `setting` says?
+fn is_alternative(setting: &CgroupSetting, next: &CgroupSetting) -> bool {
+    setting.file.starts_with("io.bfq.") && next.field == setting.field
+}
+
+/// Values that ask for what a kernel without the file does anyway: no swap
+/// limit without swap accounting, and the reservation half of a hugetlb limit
+/// before Linux 5.7 (contract §2.13, as runc does).
+fn asks_nothing(setting: &CgroupSetting) -> bool {
+    (setting.file == "memory.swap.max" && matches!(setting.value.as_str(), "max" | "0"))
+        || (setting.file.starts_with("hugetlb.") && setting.file.ends_with(".rsvd.max"))
+}
+
+/// One attempt at making the cgroup: enables controllers from the mount point
+/// down and makes the last `missing` levels. What it makes goes into `made`.
+fn make<'t>(
+    root: BorrowedFd<'_>,
+    target: &'t Target,
+    missing: usize,
+    plan: &CgroupPlan,
+    made: &mut Vec<&'t Path>,
+) -> Result<OwnedFd> {
+    // Every level from the mount point ("") to the cgroup itself.
+    let mut levels: Vec<&Path> = target.below().ancestors().collect();
+    levels.reverse();
+    let leaf = levels.len() - 1;
+    if leaf == 0 {
+        return Err(Error::new("no cgroup below the mount point to make").path(&target.path));
+    }
+    let there = leaf.saturating_sub(missing);
+    let all = fs::read(root, "cgroup.controllers").step_at("cannot list controllers", &target.mount)?;
+    // The deepest level we need not make tells about those above it: it cannot
+    // hand on what they do not. In the usual case nothing has to be done there.
+    let mut level = there.min(leaf - 1);
+    let mut dir = descend(root, target, levels[level])?;
+    let mut known = Some(fs::read(dir.as_fd(), SUBTREE).step_at(OPEN, target.mount.join(levels[level]))?);
+    if known.as_ref().is_some_and(|known| level > 0 && !missing_of(&all, known).is_empty()) {
+        (level, known) = (0, None);
+        dir = descend(root, target, Path::new(""))?;
+    }
+    // Each level through its parent's descriptor: should somebody remove it and
+    // make it anew, what we enabled and where we make the next stay the same.
+    let mut offered = all;
+    while level < leaf {
+        offered = enable(dir.as_fd(), &offered, known.take());
+        level += 1;
+        if level > there && mkdir(dir.as_fd(), target, levels[level])? {
+            made.push(levels[level]);
+            known = Some(String::new());
+        }
+        if level == leaf {
+            check_controllers(plan, &offered, &target.mount.join(levels[leaf - 1]).join(SUBTREE))?;
+        }
+        let name = levels[level].file_name().unwrap_or_default();
+        dir = descend(dir.as_fd(), target, Path::new(name))?;
+    }
+    Ok(dir)
+}
+
+const SUBTREE: &str = "cgroup.subtree_control";
+const OPEN: &str = "cannot open the cgroup";
+
+fn descend(dir: BorrowedFd<'_>, target: &Target, path: &Path) -> Result<OwnedFd> {
+    let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
+    fs::open_dir(dir, path).step_at(OPEN, &target.path)
+}
+
+/// Makes one level; false when a parent shared with another container was there already.
+fn mkdir(dir: BorrowedFd<'_>, target: &Target, level: &Path) -> Result<bool> {
+    match mkdirat(dir, level.file_name().unwrap_or_default(), Mode::from_bits_truncate(0o755)) {
+        Ok(()) => Ok(true),
+        Err(Errno::EEXIST) if level != target.below() => Ok(false),
+        Err(e) => {
+            let e = Error::sys("cannot make the cgroup", e).path(target.mount.join(level));
+            Err(match e.raw_errno() {
+                Some(libc::EEXIST) => e.hint("it was not there a moment ago: is the path used twice?"),
+                Some(libc::EAGAIN) => e.hint("a cgroup above it limits depth or number (cgroup.max.*)"),
+                Some(libc::EACCES | libc::EPERM | libc::EROFS) => e.hint("no permission to make cgroups here"),
+                _ => e,
+            })
+        }
+    }
+}
+
+/// The controllers of `wanted` that `have` lacks.
+fn missing_of<'a>(wanted: &'a str, have: &str) -> Vec<&'a str> {
+    wanted.split_ascii_whitespace().filter(|c| !have.split_ascii_whitespace().any(|h| h == *c)).collect()
+}
+
+/// Has a cgroup hand on the controllers `wanted` to its children, as far as it
+/// can, and returns those it does. `known` are those it is known to hand on.
+///
+/// Failure is no error here: an ancestor that cannot hand on a controller
+/// nobody asked for is no concern, and one somebody did ask for is noticed then.
+fn enable(dir: BorrowedFd<'_>, wanted: &str, known: Option<String>) -> String {
+    let mut have = known.unwrap_or_else(|| fs::read(dir, SUBTREE).unwrap_or_default());
+    let missing = missing_of(wanted, &have);
+    if missing.is_empty() {
+        return have;
+    }
+    let together = missing.iter().fold(String::new(), |all, c| all + "+" + c + " ");
+    if fs::write(dir, SUBTREE, together.trim_end()).is_ok() {
+        return wanted.to_owned();
+    }
+    for controller in missing {
+        if fs::write(dir, SUBTREE, &format!("+{controller}")).is_ok() {
+            // Writing to a String cannot fail.
+            let _ = write!(have, " {controller}");
+        }
+    }
+    have
+}
+
+/// An error for each setting whose controller is not in `offered`, the contents of `file`.
+fn check_controllers(plan: &CgroupPlan, offered: &str, file: &Path) -> Result<()> {
+    let faults = plan.settings.iter().filter(|s| !missing_of(&s.controller, offered).is_empty());
+    let faults = faults.map(|s| {
+        Error::field(&s.field, format!("needs the cgroup v2 controller {}, which is not there", s.controller))
+            .path(file)
+            .hint("in use by cgroup v1, disabled at boot, or not delegated to this cgroup")
+    });
+    Error::join("cannot set limits", faults.collect()).map_or(Ok(()), Err)
+}
+
+fn processes(dir: BorrowedFd<'_>) -> nix::Result<Vec<i32>> {
+    let mut pids = Vec::new();
+    let mut collect = |dir: BorrowedFd<'_>| match fs::read(dir, "cgroup.procs") {
+        Ok(text) => {
+            pids.extend(text.lines().filter_map(|line| line.parse::<i32>().ok()).filter(|pid| *pid != 0));
+            Ok(())
+        }
+        // A threaded cgroup: its processes are listed by the domain above it.
+        Err(Errno::EOPNOTSUPP) => Ok(()),
+        Err(e) if fs::gone(e) => Ok(()),
+        Err(e) => Err(e),
+    };
+    collect(dir)?;
+    fs::walk(dir, &mut collect, &mut |_, _| ())?;
+    Ok(pids)
+}
+
+/// Removes a cgroup that has sub-cgroups or processes about to be gone.
+fn remove_busy(path: &Path) -> Result<()> {
+    let step = "cannot remove the cgroup";
+    let deadline = Instant::now() + PATIENCE;
+    let dir = match fs::open_dir(AT_FDCWD, path) {
+        Err(e) if fs::gone(e) => return Ok(()),
+        dir => dir.step_at(step, path)?,
+    };
+    loop {
+        let empty = fs::wait_event(dir.as_fd(), "populated", false, deadline).step_at(step, path)?;
+        if empty {
+            fs::remove_below(dir.as_fd()).step_at(step, path)?;
+        }
+        match fs::rmdir(AT_FDCWD, path) {
+            Err(e @ (Errno::EBUSY | Errno::ENOTEMPTY)) if !empty || Instant::now() >= deadline => {
+                let left = processes(dir.as_fd()).map_or(0, |p| p.len());
+                return Err(Error::sys(step, e).path(path).message(format!("{left} process(es) left in it")));
+            }
+            // Emptied a moment ago; the kernel may need one more.
+            Err(Errno::EBUSY | Errno::ENOTEMPTY) => std::thread::sleep(Duration::from_millis(1)),
+            done => return done.step_at(step, path),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,10 +1,43 @@
 //! The host side: containers, their state directories and the verbs.
+//!
+//! A container is a directory `<root>/<id>/` with
+//! - `state.json`: who and where it is, written whole by rename;
+//! - `created`: a file that init keeps locked from before it is ready until
+//!   its execve, which closes it: locked means "created", however that ends;
+//! - `start.sock`: where init waits for `start`;
+//! - `notify/`: the sd_notify(3) socket, when asked for.
+//!
+//! A verb that changes a container holds a lock on the directory itself.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
+mod create;
+mod delete;
+mod exec;
+mod foreground;
+mod handle;
+mod kill;
+mod launch;
+mod list;
+mod namespaces;
+mod notify;
 pub mod options;
+mod outputs;
+mod pause;
+mod preflight;
+pub mod protect;
+mod start;
+mod state;
 
+pub use create::{create, run};
+pub use delete::delete;
+pub use exec::exec;
+pub use kill::kill;
+pub use list::{StateReport, list, processes, state};
 pub use options::*;
+pub use pause::{pause, resume};
+pub use start::start;
+pub use state::Status;
 
 /// What every verb works with: the global flags, resolved.
 #[derive(Debug, Clone)]
@@ -30,10 +63,9 @@ impl Runtime {
 /// # Errors
 /// `invalid container ID format`, the text engines know (engine-contract §1.10).
 pub fn check_id(id: &str) -> crate::Result<()> {
-    let ok = !id.is_empty()
-        && id != "."
-        && id != ".."
-        && id.bytes().all(|b| b.is_ascii_alphanumeric() || b"_+-.".contains(&b))
-        && Path::new(id).components().count() == 1;
-    if ok { Ok(()) } else { Err(crate::Error::new("invalid container ID format").message(format!("{id:?}"))) }
+    let known = |b: u8| b.is_ascii_alphanumeric() || b"_+-.".contains(&b);
+    if !id.is_empty() && id != "." && id != ".." && id.bytes().all(known) {
+        return Ok(());
+    }
+    Err(crate::Error::new("invalid container ID format").message(format!("{id:?}")))
 }

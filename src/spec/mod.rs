@@ -1,1 +1,103 @@
+//! From `config.json` to a [`plan::Plan`]: parsed once, validated, resolved.
+//!
+//! No system call is made here but to read the file, so every fault of a
+//! config is found, all at once, before anything is touched.
+
+use std::path::Path;
+
+use oci_spec::runtime::Spec;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use crate::error::Step;
+use crate::{Error, Result};
+
+mod blockio;
+mod devices;
+mod exec;
+mod faults;
+pub mod features;
+mod hooks;
+mod lists;
+mod mount_options;
+mod mounts;
+mod namespaces;
+mod parse;
 pub mod plan;
+mod process;
+mod resources;
+mod scheduling;
+mod sysctl;
+pub mod template;
+mod validate;
+mod weights;
+
+pub use exec::{exec_process, load_process};
+pub use features::features;
+pub use template::template;
+pub use validate::keeps_original_groups;
+
+/// The newest version of the runtime specification understood here.
+pub const OCI_VERSION: &str = "1.3.0";
+
+/// A config, resolved.
+#[derive(Debug, Clone)]
+pub struct Loaded {
+    /// What is to be done.
+    pub plan: plan::Plan,
+    /// The JSON of the `process` object as the config gave it, saved in the
+    /// state for `exec`.
+    pub process_json: Option<String>,
+}
+
+/// Reads and resolves a bundle's `config.json`, or another file in its place.
+///
+/// # Errors
+/// The file cannot be read, or the config has faults: all of them are
+/// reported together, each with its JSON path.
+pub fn load(bundle: &Path, config: Option<&Path>) -> Result<Loaded> {
+    let path = config.map_or_else(|| bundle.join("config.json"), Path::to_path_buf);
+    let bytes = std::fs::read(&path).step_at("cannot read config", &path)?;
+    let text = String::from_utf8(bytes).map_err(|_| Error::new("invalid config").path(&path).message("not UTF-8"))?;
+    resolve(&text, bundle)
+}
+
+/// Resolves the text of a config.
+fn resolve(text: &str, bundle: &Path) -> Result<Loaded> {
+    let mut faults = faults::Faults::default();
+    let plan = parse::config(text, &mut faults).map(|mut spec: Spec| {
+        drop_unset_pids_limit(&mut spec, text);
+        validate::plan(&spec, bundle, &mut faults)
+    });
+    let warnings = std::mem::take(&mut faults.warnings);
+    if let Some(e) = faults.into_error("invalid config") {
+        return Err(e);
+    }
+    let mut plan = plan.ok_or_else(|| Error::new("invalid config"))?;
+    plan.warnings = warnings;
+    Ok(Loaded { plan, process_json: process_json(text) })
+}
+
+/// A limit of 0 is a real one; a missing one must not become it.
+fn drop_unset_pids_limit(spec: &mut Spec, text: &str) {
+    let resources = spec.linux_mut().as_mut().and_then(|l| l.resources_mut().as_mut());
+    if let Some(resources) = resources
+        && resources.pids().is_some_and(|p| p.limit() == 0)
+        && parse::pids_without_limit(text)
+    {
+        resources.set_pids(None);
+    }
+}
+
+/// The `process` object as it is written in the document.
+fn process_json(text: &str) -> Option<String> {
+    #[derive(Deserialize)]
+    struct Document<'a> {
+        #[serde(borrow)]
+        process: Option<&'a RawValue>,
+    }
+    serde_json::from_str::<Document>(text).ok()?.process.map(|p| p.get().to_owned())
+}
+
+#[cfg(test)]
+mod tests;

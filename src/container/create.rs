@@ -1,0 +1,381 @@
+//! `create` and `run`: from a bundle to a container.
+
+use std::ffi::CString;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use nix::sys::socket::{AddressFamily, Backlog, SockFlag, SockType, bind, listen, socket, socketpair};
+use serde_json::value::RawValue;
+
+use super::foreground::{self, Foreground};
+use super::handle::{Handle, Lock, START_SOCKET};
+use super::launch::{Child, InheritedFds, Interrupts, explain_oom, until_execve};
+use super::namespaces::{ChildrenIn, open_joined};
+use super::outputs::{Outputs, check_terminal};
+use super::start::poststart;
+use super::state::{Own, STATE_VERSION, SavedConfig, State};
+use super::{CreateOptions, Manager, RunOptions, Runtime, check_id, delete, kill, notify, preflight, protect};
+use crate::cgroup::{self, Cgroup};
+use crate::error::{Error, Result, Step};
+use crate::hooks::{self, HookState};
+use crate::init::namespaces::BY_CLONE;
+use crate::init::sync::Channel;
+use crate::init::{Common, Init, Start};
+use crate::log;
+use crate::spec::plan::{NamespaceKind, Plan};
+use crate::spec::{self};
+use crate::sys;
+use crate::sys::process::Fork;
+use crate::sys::procfs::Procfs;
+
+/// Creates a container: everything but its program's execve.
+///
+/// # Errors
+/// What is wrong with the config, before anything is touched; or the step that
+/// failed, with everything undone.
+pub fn create(rt: &Runtime, o: &CreateOptions) -> Result<()> {
+    protect::ensure()?;
+    let interrupts = Interrupts::hold()?;
+    let prepared = Prepared::new(rt, o, true)?;
+    let mut making = Making::begin(rt, prepared, WaitFor::Start)?;
+    making.bring_up(&interrupts, WaitFor::Start, None)?;
+    making.finish().map(drop)
+}
+
+/// Creates a container and starts it at once; in the foreground, waits for its
+/// end, removes it, and gives back its status.
+///
+/// # Errors
+/// As [`create`], and what prevents the program from being executed.
+pub fn run(rt: &Runtime, o: &RunOptions) -> Result<i32> {
+    protect::ensure()?;
+    let interrupts = Interrupts::hold()?;
+    let prepared = Prepared::new(rt, &o.create, o.detach)?;
+    let terminal = prepared.plan.process.as_ref().is_some_and(|p| p.terminal);
+    if prepared.process_json.is_none() {
+        return Err(Error::field("process", "missing, so there is nothing to run"));
+    }
+    if !o.detach && !o.no_subreaper {
+        sys::ids::set_subreaper().step("cannot become a subreaper")?;
+    }
+    let (ours, theirs) = if terminal && !o.detach { console_pair().map(|(a, b)| (Some(a), Some(b)))? } else { (None, None) };
+    let mut making = Making::begin(rt, prepared, WaitFor::Nothing)?;
+    making.bring_up(&interrupts, WaitFor::Nothing, theirs)?;
+    let notify = notify::listen(&making.handle)?;
+    let running = making.run()?;
+    let result = if o.detach {
+        notify.map_or(Ok(()), |n| n.forward_until_ready(&running.child.pidfd, running.child.pid)).map(|()| 0)
+    } else {
+        let front = Foreground { pid: running.child.pid, pidfd: &running.child.pidfd, notify };
+        foreground::attend(front, ours)
+    };
+    if !o.detach && !o.keep {
+        delete(rt, &o.create.id, true)?;
+    }
+    result
+}
+
+/// A pair of connected sockets over which init hands us the terminal.
+///
+/// # Errors
+/// The errno of socketpair(2).
+pub fn console_pair() -> Result<(OwnedFd, OwnedFd)> {
+    socketpair(AddressFamily::Unix, SockType::Stream, None, SockFlag::SOCK_CLOEXEC).step("cannot make a socket for the terminal")
+}
+
+/// What init waits for before it executes the program.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum WaitFor {
+    Start,
+    Nothing,
+}
+
+/// Everything that could be read, checked and opened before the first side effect.
+struct Prepared {
+    id: String,
+    manager: Manager,
+    plan: Plan,
+    process_json: Option<String>,
+    target: Option<cgroup::Target>,
+    join: Vec<(usize, NamespaceKind, OwnedFd)>,
+    procfs: Procfs,
+    outputs: Outputs,
+    inherit: InheritedFds,
+    no_pivot: bool,
+    keyring: bool,
+}
+
+impl Prepared {
+    fn new(rt: &Runtime, o: &CreateOptions, detached: bool) -> Result<Self> {
+        check_id(&o.id)?;
+        let inherit = InheritedFds::find(o.preserve_fds);
+        let bundle = bundle(o.bundle.as_deref())?;
+        let config = o.config.as_deref().map(std::path::absolute).transpose().step("cannot find --config")?;
+        let loaded = spec::load(&bundle, config.as_deref())?;
+        loaded.plan.warnings.iter().for_each(|w| log::warn(w));
+        let terminal = loaded.plan.process.as_ref().is_some_and(|p| p.terminal);
+        check_terminal(terminal, o.console_socket.is_some(), detached)?;
+        preflight::check(&loaded.plan, o, rt.manager)?;
+        let target = match rt.manager {
+            Manager::Disabled => None,
+            Manager::Systemd => return Err(Error::new("the systemd cgroup manager is not supported yet")),
+            Manager::Cgroupfs => Some(cgroup::plan(&loaded.plan.cgroup, &o.id)?),
+        };
+        if rt.dir(&o.id).exists() {
+            return Err(Error::new("container with given ID already exists").message(format!("{:?}", o.id)));
+        }
+        Ok(Self {
+            id: o.id.clone(),
+            manager: rt.manager,
+            join: open_joined(&loaded.plan.namespaces)?,
+            plan: loaded.plan,
+            process_json: loaded.process_json,
+            target,
+            procfs: Procfs::open().step_at("cannot open procfs", "/proc")?,
+            outputs: Outputs::open(o.pid_file.as_deref(), o.console_socket.as_deref(), o.pidfd_socket.as_deref())?,
+            inherit,
+            no_pivot: o.no_pivot,
+            keyring: !o.no_new_keyring,
+        })
+    }
+
+    fn state(&self) -> Result<State> {
+        let plan = &self.plan;
+        let process = self.process_json.clone().map(RawValue::from_string).transpose();
+        let own = Own {
+            version: STATE_VERSION,
+            oci_version: plan.oci_version.clone(),
+            bundle: plan.bundle.clone(),
+            annotations: plan.annotations.clone(),
+            owner: nix::unistd::getuid().as_raw(),
+            manager: self.manager,
+            cgroup: self.target.clone(),
+            own_pids: plan.namespaces.is_new(NamespaceKind::Pid),
+            keyring: self.keyring,
+            process: process.map_err(|e| Error::new("cannot save the process").message(e.to_string()))?,
+            personality: plan.personality,
+            memory_policy: plan.memory_policy.as_ref().map(|p| (p.mode, p.nodes.clone())),
+            poststart: plan.hooks.poststart.clone(),
+            poststop: plan.hooks.poststop.clone(),
+        };
+        Ok(State {
+            id: self.id.clone(),
+            created: log::timestamp(SystemTime::now()),
+            config: SavedConfig { rootfs: plan.rootfs.clone() },
+            cgroup_paths: self.target.iter().map(|t| (String::new(), t.path.clone())).collect(),
+            orlop: own,
+            ..State::default()
+        })
+    }
+}
+
+/// The bundle as the kernel names it: absolute, symlinks resolved.
+fn bundle(given: Option<&Path>) -> Result<PathBuf> {
+    let path = given.unwrap_or(Path::new("."));
+    std::fs::canonicalize(path).step_at("cannot find the bundle", path)
+}
+
+/// A container being made. It owns everything acquired so far, and unless it
+/// comes to its end gives all of it back.
+struct Making {
+    handle: Handle,
+    lock: Option<Lock>,
+    state: State,
+    prepared: Prepared,
+    listener: Option<OwnedFd>,
+    cgroup: Option<Cgroup>,
+    child: Option<Child>,
+    done: bool,
+}
+
+impl Making {
+    /// Takes the id, and writes down where the cgroup will be before there is one.
+    fn begin(rt: &Runtime, prepared: Prepared, wait: WaitFor) -> Result<Self> {
+        let state = prepared.state()?;
+        let (handle, lock) = Handle::make(rt, &prepared.id)?;
+        let mut making = Self {
+            handle,
+            lock: Some(lock),
+            state,
+            prepared,
+            listener: None,
+            cgroup: None,
+            child: None,
+            done: false,
+        };
+        making.handle.write_state(&making.state)?;
+        notify::set_up(&making.handle, &mut making.prepared.plan)?;
+        if wait == WaitFor::Start {
+            making.listener = Some(listen_for_start(&making.handle)?);
+        }
+        Ok(making)
+    }
+
+    /// Makes cgroup and init, and serves init until it is ready.
+    fn bring_up(&mut self, interrupts: &Interrupts, wait: WaitFor, console: Option<OwnedFd>) -> Result<()> {
+        if let Some(target) = &self.prepared.target {
+            self.cgroup = Some(Cgroup::create(target, &self.prepared.plan.cgroup)?);
+        }
+        let lock = if wait == WaitFor::Start { Some(self.handle.lock_created()?) } else { None };
+        self.fork(lock, console)?;
+        let cgroup = self.cgroup.as_ref();
+        // Init makes its namespaces and mounts at the same time.
+        if let Some(cgroup) = cgroup {
+            cgroup.apply(&self.prepared.plan.cgroup)?;
+        }
+        let child = self.child.as_mut().ok_or_else(|| Error::new("there is no init"))?;
+        self.state.set_init(child.pid)?;
+        let (plan, state) = (&self.prepared.plan, &self.state);
+        child
+            .until_ready(interrupts, || host_hooks(plan, state, interrupts))
+            .map_err(|e| explain_oom(e, self.cgroup.as_ref()))
+    }
+
+    fn fork(&mut self, lock: Option<OwnedFd>, console: Option<OwnedFd>) -> Result<()> {
+        let (ours, theirs) = Channel::pair()?;
+        let namespaces = &self.prepared.plan.namespaces;
+        let flags = BY_CLONE.iter().fold(0, |flags, kind| flags | namespaces.new & kind.clone_flag());
+        let joined_pid = self.prepared.join.iter().find(|(_, kind, _)| *kind == NamespaceKind::Pid);
+        let _children_in = joined_pid.map(|(_, _, fd)| ChildrenIn::join(&self.prepared.procfs, fd)).transpose()?;
+        match sys::process::fork(flags, self.cgroup.as_ref().map(Cgroup::fd)) {
+            Ok(Fork::Child) => {
+                drop(ours);
+                self.become_init(theirs, lock, console)
+            }
+            Ok(Fork::Parent { pid, pidfd }) => {
+                self.child = Some(Child::new(pid, pidfd, ours));
+                Ok(())
+            }
+            Err(e) => Err(Error::sys("cannot create init", e)),
+        }
+    }
+
+    /// In the child: hands everything over to the container's side.
+    fn become_init(&mut self, channel: Channel, lock: Option<OwnedFd>, console: Option<OwnedFd>) -> ! {
+        // This copy must undo nothing.
+        self.done = true;
+        let prepared = &mut self.prepared;
+        let start = match (self.listener.take(), lock) {
+            (Some(listener), Some(lock)) => Start::OnConnect { listener, lock },
+            _ => Start::AtOnce,
+        };
+        let keyring = prepared.keyring.then(|| keyring_name(&prepared.id)).flatten();
+        let common = Common {
+            channel,
+            procfs: match prepared.procfs.try_clone() {
+                Ok(procfs) => procfs,
+                Err(_) => sys::process::exit_now(1),
+            },
+            console: console.or_else(|| prepared.outputs.console.take()),
+            keyring,
+            inherit: std::mem::take(&mut prepared.inherit.numbers),
+            listen_fds: prepared.inherit.listen,
+            personality: prepared.plan.personality,
+            memory_policy: prepared.plan.memory_policy.clone(),
+        };
+        let init = Init {
+            plan: &prepared.plan,
+            process: prepared.plan.process.clone().unwrap_or_else(nothing_to_run),
+            id: &prepared.id,
+            join: std::mem::take(&mut prepared.join),
+            no_pivot: prepared.no_pivot,
+            start,
+            common,
+        };
+        init.run()
+    }
+
+    /// Records the container, tells the caller, lets go of init.
+    fn settle(&mut self) -> Result<Channel> {
+        let child = self.child.as_mut().ok_or_else(|| Error::new("there is no init"))?;
+        self.handle.write_state(&self.state)?;
+        let outputs = &self.prepared.outputs;
+        let released = outputs.announce(child.pid, &child.pidfd, "standard").and_then(|()| child.release());
+        released.inspect_err(|_| outputs.retract())
+    }
+
+    /// The end of `create`.
+    fn finish(mut self) -> Result<()> {
+        self.settle()?;
+        self.done = true;
+        Ok(())
+    }
+
+    /// The middle of `run`: the program runs when this returns.
+    fn run(mut self) -> Result<Running> {
+        let channel = self.settle()?;
+        let failed = until_execve(&channel).and_then(|()| poststart(&self.state));
+        if let Err(e) = failed {
+            let _ = kill::end(&self.state);
+            if let Some(child) = &self.child {
+                let _ = sys::process::wait(&child.pidfd);
+            }
+            self.prepared.outputs.retract();
+            return Err(explain_oom(e, self.cgroup.as_ref()));
+        }
+        self.done = true;
+        self.lock = None;
+        let child = self.child.take().ok_or_else(|| Error::new("there is no init"))?;
+        Ok(Running { child })
+    }
+}
+
+struct Running {
+    child: Child,
+}
+
+impl Drop for Making {
+    fn drop(&mut self) {
+        if self.done {
+            return;
+        }
+        // Kills and reaps init, if it was not let go.
+        self.child = None;
+        if let Some(cgroup) = &self.cgroup {
+            let _ = cgroup.kill();
+        } else {
+            // Never made: what is at that path now is somebody else's.
+            self.state.orlop.cgroup = None;
+        }
+        if let Err(e) = delete::tear_down(&self.handle, &self.state) {
+            log::warn(&format!("cannot undo: {e}"));
+        }
+    }
+}
+
+/// A config without `process` has nothing to execute, but can be set up.
+fn nothing_to_run() -> crate::spec::plan::Process {
+    crate::spec::plan::Process { cwd: "/".to_owned(), umask: 0o022, ..Default::default() }
+}
+
+/// The session keyring's name, by which exec joins it.
+pub fn keyring_name(id: &str) -> Option<CString> {
+    CString::new(format!("_ses.{id}")).ok()
+}
+
+/// prestart and createRuntime hooks, in the runtime's namespaces.
+fn host_hooks(plan: &Plan, state: &State, interrupts: &Interrupts) -> Result<()> {
+    use std::os::fd::AsFd;
+    let report = HookState {
+        oci_version: &plan.oci_version,
+        id: &state.id,
+        status: "created",
+        pid: Some(state.init_process_pid),
+        bundle: &plan.bundle,
+        annotations: &plan.annotations,
+    };
+    for list in [&plan.hooks.prestart, &plan.hooks.create_runtime] {
+        hooks::run_all(list, &report, Some(&plan.bundle), None, Some(interrupts.as_fd()))?;
+    }
+    Ok(())
+}
+
+fn listen_for_start(handle: &Handle) -> Result<OwnedFd> {
+    let step = "cannot listen for start";
+    let path = handle.path().join(START_SOCKET);
+    let sock = socket(AddressFamily::Unix, SockType::SeqPacket, SockFlag::SOCK_CLOEXEC, None).step(step)?;
+    let made = sys::socket::with_short_name(&path, |addr| bind(sock.as_raw_fd(), addr));
+    made.and_then(|()| listen(&sock, Backlog::new(16)?)).step_at(step, &path)?;
+    Ok(sock)
+}

@@ -1,0 +1,166 @@
+//! `exec`: one more process in a container.
+
+use std::os::fd::OwnedFd;
+use std::path::{Component, Path};
+
+use nix::errno::Errno;
+
+use super::create::{console_pair, keyring_name};
+use super::foreground::{self, Foreground};
+use super::handle::{Handle, open_cgroup};
+use super::launch::{Child, InheritedFds, Interrupts, explain_oom, until_execve};
+use super::namespaces::{ChildrenIn, differing};
+use super::outputs::{Outputs, check_terminal};
+use super::state::{State, Status};
+use super::{ExecOptions, Runtime, preflight, protect};
+use crate::cgroup::{self, Cgroup};
+use crate::error::{Error, Result, Step};
+use crate::init::sync::Channel;
+use crate::init::{Common, Joiner};
+use crate::spec;
+use crate::spec::plan::{NamespaceKind, Process};
+use crate::sys;
+use crate::sys::process::Fork;
+use crate::sys::procfs::Procfs;
+
+/// Runs a process in a created or running container; in the foreground, waits
+/// for its end and gives back its status.
+///
+/// # Errors
+/// The texts of engine-contract §1.10; the step that failed. No pid-file is
+/// left when it fails: conmon knows the failure by that.
+pub fn exec(rt: &Runtime, o: &ExecOptions) -> Result<i32> {
+    protect::ensure()?;
+    let inherit = InheritedFds::find(o.preserve_fds);
+    let interrupts = Interrupts::hold()?;
+    let (handle, state) = Handle::open_with_state(rt, &o.id)?;
+    let target = running(&handle, &state, o)?;
+    let process = process(&state, o)?;
+    check_terminal(process.terminal, o.console_socket.is_some(), o.detach)?;
+    preflight::security_modules(&process)?;
+    let mut outputs = Outputs::open(o.pid_file.as_deref(), o.console_socket.as_deref(), o.pidfd_socket.as_deref())?;
+    let pair = if process.terminal && !o.detach { Some(console_pair()?) } else { None };
+    let (ours, theirs) = pair.map_or((None, None), |(a, b)| (Some(a), Some(b)));
+    let joining = Joining {
+        procfs: Procfs::open().step_at("cannot open procfs", "/proc")?,
+        cgroup: place(&state, o)?,
+        console: theirs.or_else(|| outputs.console.take()),
+        state: &state,
+        target,
+        process,
+        inherit,
+    };
+    let cgroup = open_cgroup(&state)?;
+    let mut child = joining.fork()?;
+    let ready = child.until_ready(&interrupts, || Ok(())).and_then(|()| child.release());
+    ready.and_then(|channel| until_execve(&channel)).map_err(|e| explain_oom(e, cgroup.as_ref()))?;
+    outputs.announce(child.pid, &child.pidfd, "setns").inspect_err(|_| {
+        let _ = sys::process::pidfd_kill(&child.pidfd, libc::SIGKILL);
+        outputs.retract();
+    })?;
+    if o.detach {
+        return Ok(0);
+    }
+    foreground::attend(Foreground { pid: child.pid, pidfd: &child.pidfd, notify: None }, ours)
+}
+
+/// The container's init, if exec is allowed now.
+fn running(handle: &Handle, state: &State, o: &ExecOptions) -> Result<OwnedFd> {
+    match handle.status(state)? {
+        (Status::Paused, _) if !o.ignore_paused => {
+            Err(Error::new("cannot exec in a paused container (use --ignore-paused to override)"))
+        }
+        (_, Some(init)) => Ok(init),
+        (_, None) => Err(Error::new("cannot exec in a stopped container")),
+    }
+}
+
+/// What to run: a file's process, or the container's with changes.
+fn process(state: &State, o: &ExecOptions) -> Result<Process> {
+    let saved = state.orlop.process.as_ref().map(|p| p.get());
+    let mut process = match (&o.process, saved) {
+        (Some(path), base) => {
+            let text = std::fs::read_to_string(path).step_at("cannot read --process", path)?;
+            let mut process = spec::load_process(&text, base)?;
+            process.terminal |= o.tty;
+            process
+        }
+        (None, Some(saved)) => spec::exec_process(saved, o)?,
+        (None, None) => return Err(Error::field("process", "the container's config has none: use --process")),
+    };
+    process.keep_groups = spec::keeps_original_groups(&state.orlop.annotations);
+    Ok(process)
+}
+
+/// The cgroup the process is born in: the container's, or one below it.
+fn place(state: &State, o: &ExecOptions) -> Result<Option<Cgroup>> {
+    let container = open_cgroup(state)?;
+    let Some(given) = o.cgroup.last() else { return Ok(container) };
+    // On v2 there is one hierarchy: `controllers:` in front says nothing.
+    let below = given.split_once(':').map_or(given.as_str(), |(_, path)| path);
+    let below = Path::new(below.trim_start_matches('/'));
+    if below.components().any(|c| c == Component::ParentDir) {
+        return Err(Error::new("--cgroup must not leave the container's cgroup").path(given));
+    }
+    let Some(container) = container else { return Err(Error::new("--cgroup: the container has no cgroup")) };
+    Cgroup::open(&container.path().join(below)).map(Some)
+}
+
+/// Everything the new process needs.
+struct Joining<'a> {
+    state: &'a State,
+    target: OwnedFd,
+    process: Process,
+    procfs: Procfs,
+    cgroup: Option<Cgroup>,
+    console: Option<OwnedFd>,
+    inherit: InheritedFds,
+}
+
+impl Joining<'_> {
+    /// Forks into the container's pid namespace and cgroup.
+    fn fork(self) -> Result<Child> {
+        let step = "cannot create the process";
+        let differing = differing(&self.procfs, self.state.init_process_pid)?;
+        let pid_flag = NamespaceKind::Pid.clone_flag();
+        let _children_in = match differing & pid_flag {
+            0 => None,
+            _ => Some(ChildrenIn::join(&self.procfs, &self.target)?),
+        };
+        let (ours, theirs) = Channel::pair()?;
+        let forked = match sys::process::fork(0, self.cgroup.as_ref().map(Cgroup::fd)) {
+            // The container has made sub-cgroups with domain controllers, so
+            // this one may hold no process: where its init went, we follow.
+            Err(Errno::EBUSY) => sys::process::fork(0, Some(self.cgroup_of_init()?.fd())),
+            other => other,
+        };
+        match forked.step(step)? {
+            Fork::Child => self.become_process(theirs, differing & !pid_flag),
+            Fork::Parent { pid, pidfd } => Ok(Child::new(pid, pidfd, ours)),
+        }
+    }
+
+    fn cgroup_of_init(&self) -> Result<Cgroup> {
+        let step = "cannot find the cgroup of init";
+        let name = std::ffi::CString::new(format!("{}/cgroup", self.state.init_process_pid)).unwrap_or_default();
+        let text = self.procfs.read(&name).step(step)?;
+        let text = String::from_utf8_lossy(&text);
+        let path = text.lines().find_map(|line| line.strip_prefix("0::/")).ok_or_else(|| Error::new(step))?;
+        let mount = cgroup::mount_point().ok_or_else(|| Error::new(step))?;
+        Cgroup::open(&mount.join(path))
+    }
+
+    fn become_process(self, channel: Channel, namespaces: u64) -> ! {
+        let common = Common {
+            channel,
+            procfs: self.procfs,
+            console: self.console,
+            keyring: if self.state.orlop.keyring { keyring_name(&self.state.id) } else { None },
+            inherit: self.inherit.numbers,
+            listen_fds: self.inherit.listen,
+            personality: self.state.orlop.personality,
+            memory_policy: self.state.memory_policy(),
+        };
+        Joiner { target: self.target, namespaces, process: self.process, common }.run()
+    }
+}

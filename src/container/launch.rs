@@ -1,0 +1,192 @@
+//! The host's half of making a process: fork it into its cgroup, serve it
+//! until it is ready, let go of it.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
+
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::signal::{SigSet, Signal};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
+
+use crate::cgroup::Cgroup;
+use crate::error::{Error, Result, Step};
+use crate::init::sync::{Channel, Message};
+use crate::sys;
+use crate::sys::process::Exit;
+
+/// Signals that ask us to end: during a launch they undo it, in the foreground
+/// they are the container's.
+const ENDING: [Signal; 4] = [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP, Signal::SIGQUIT];
+
+/// More fds than any caller hands over.
+const MAX_INHERITED: u32 = 1 << 16;
+
+/// Signals held back while something is half made, and read from an fd instead.
+#[derive(Debug)]
+pub struct Interrupts(SignalFd);
+
+impl Interrupts {
+    /// Blocks all signals from here on.
+    ///
+    /// # Errors
+    /// The errno of sigprocmask(2) or signalfd(2).
+    pub fn hold() -> Result<Self> {
+        let step = "cannot hold signals back";
+        sys::process::block_signals().step(step)?;
+        let set = SigSet::from_iter(ENDING);
+        SignalFd::with_flags(&set, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK).map(Self).step(step)
+    }
+
+    /// The error to end with if a signal has come.
+    pub fn check(&self) -> Result<()> {
+        match self.0.read_signal() {
+            Ok(Some(info)) => {
+                let number = i32::try_from(info.ssi_signo).unwrap_or(0);
+                let name = Signal::try_from(number).map_or("a signal", Signal::as_str);
+                Err(Error::new(format!("interrupted by {name}")).exit(128 + number))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+impl AsFd for Interrupts {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+/// A process being made. Dropped before it was let go, it is killed and reaped.
+#[derive(Debug)]
+pub struct Child {
+    /// In our pid namespace.
+    pub pid: i32,
+    /// Its pidfd.
+    pub pidfd: OwnedFd,
+    channel: Option<Channel>,
+    released: bool,
+}
+
+impl Child {
+    /// Takes charge of a forked process.
+    pub fn new(pid: i32, pidfd: OwnedFd, channel: Channel) -> Self {
+        Self { pid, pidfd, channel: Some(channel), released: false }
+    }
+
+    /// Serves the process until it says that it is ready. `hooks` runs when it asks for them.
+    ///
+    /// # Errors
+    /// What the process says, or how it died, or the signal that interrupted us.
+    pub fn until_ready(&mut self, interrupts: &Interrupts, mut hooks: impl FnMut() -> Result<()>) -> Result<()> {
+        loop {
+            self.wait_message(interrupts)?;
+            let channel = self.channel()?;
+            match channel.recv()? {
+                Some(Message::RunHooks) => {
+                    hooks()?;
+                    channel.send(&Message::Continue)?;
+                }
+                Some(Message::Ready) => return Ok(()),
+                Some(Message::Failed(error)) => return Err(*error),
+                Some(_) => return Err(Error::new("unexpected message from init")),
+                None => return Err(self.death()),
+            }
+        }
+    }
+
+    fn channel(&self) -> Result<&Channel> {
+        self.channel.as_ref().ok_or_else(|| Error::new("the channel to init is closed"))
+    }
+
+    fn wait_message(&self, interrupts: &Interrupts) -> Result<()> {
+        loop {
+            interrupts.check()?;
+            let mut fds = [self.channel()?.as_fd(), interrupts.as_fd()].map(|fd| PollFd::new(fd, PollFlags::POLLIN));
+            match poll(&mut fds, PollTimeout::NONE) {
+                Ok(_) if fds.first().is_some_and(|fd| fd.any() == Some(true)) => return Ok(()),
+                Ok(_) | Err(Errno::EINTR) => {}
+                Err(e) => return Err(Error::sys("cannot wait for init", e)),
+            }
+        }
+    }
+
+    /// Why a process that ended its channel without a word did so.
+    fn death(&self) -> Error {
+        let _ = sys::process::pidfd_kill(&self.pidfd, libc::SIGKILL);
+        let text = match sys::process::wait(&self.pidfd) {
+            Ok(Exit::Signal(signal)) => format!("killed by signal {signal}"),
+            Ok(Exit::Code(code)) => format!("exit status {code}"),
+            Err(_) => "for an unknown reason".to_owned(),
+        };
+        Error::new("container init died while it was set up").message(text)
+    }
+
+    /// Lets the process go on without us: from here on it lives. The channel,
+    /// which ends with its execve, is given back.
+    ///
+    /// # Errors
+    /// When it is gone already.
+    pub fn release(&mut self) -> Result<Channel> {
+        let channel = self.channel.take().ok_or_else(|| Error::new("the channel to init is closed"))?;
+        channel.send(&Message::Released).map_err(|_| self.death())?;
+        self.released = true;
+        Ok(channel)
+    }
+}
+
+impl Drop for Child {
+    fn drop(&mut self) {
+        if !self.released {
+            let _ = sys::process::pidfd_kill(&self.pidfd, libc::SIGKILL);
+            let _ = sys::process::wait(&self.pidfd);
+        }
+    }
+}
+
+/// Waits for a released process's execve.
+///
+/// # Errors
+/// What the process says, or that it died before.
+pub fn until_execve(channel: &Channel) -> Result<()> {
+    match channel.recv()? {
+        Some(Message::Executing) => {}
+        Some(Message::Failed(error)) => return Err(*error),
+        _ => return Err(Error::new("the container's init died before it could execute the program")),
+    }
+    match channel.recv()? {
+        Some(Message::Failed(error)) => Err(*error),
+        _ => Ok(()),
+    }
+}
+
+/// Says that the memory limit was what killed init, if the kernel says so.
+pub fn explain_oom(error: Error, cgroup: Option<&Cgroup>) -> Error {
+    if cgroup.is_some_and(|c| c.oom_kills() > 0) {
+        return Error::new("container init was OOM-killed (memory limit too low?)").in_field("linux.resources.memory.limit");
+    }
+    error
+}
+
+/// Fds of the caller that go to the process: those of sd_listen_fds(3), then
+/// those of `--preserve-fds`.
+#[derive(Debug)]
+pub struct InheritedFds {
+    /// Numbers from 3 on. Those that are not open now are simply not there
+    /// (engine-contract §2.3), so an fd of ours that takes such a number later
+    /// is not taken for one of them.
+    pub numbers: Vec<RawFd>,
+    /// How many are socket-activation fds.
+    pub listen: u32,
+}
+
+impl InheritedFds {
+    /// Looks before this process opens anything that stays open.
+    pub fn find(preserve: u32) -> Self {
+        let number = |key: &str| std::env::var(key).ok().and_then(|v| v.parse::<u32>().ok());
+        let for_us = number("LISTEN_PID").is_none_or(|pid| pid == std::process::id());
+        let listen = number("LISTEN_FDS").filter(|_| for_us).unwrap_or(0).min(MAX_INHERITED);
+        let end = 3 + listen.saturating_add(preserve).min(MAX_INHERITED);
+        let open = |fd: &RawFd| sys::fd::inherited(*fd).is_some();
+        Self { numbers: (3..end).filter_map(|fd| RawFd::try_from(fd).ok()).filter(open).collect(), listen }
+    }
+}

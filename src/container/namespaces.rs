@@ -1,0 +1,95 @@
+//! Namespaces as the host side sees them: opened, checked, compared.
+
+use std::os::fd::OwnedFd;
+
+use nix::errno::Errno;
+use nix::fcntl::{OFlag, open};
+use nix::sys::stat::Mode;
+
+use crate::error::{Error, Result, Step};
+use crate::spec::plan::{NamespaceKind, Namespaces};
+use crate::sys;
+use crate::sys::procfs::Procfs;
+
+/// Opens the namespaces to be joined and checks that each is of its type.
+///
+/// # Errors
+/// Names `linux.namespaces[i].path`.
+pub fn open_joined(namespaces: &Namespaces) -> Result<Vec<(usize, NamespaceKind, OwnedFd)>> {
+    let mut opened = Vec::new();
+    for (index, kind, path) in &namespaces.join {
+        let failed = |e: Errno| {
+            Error::sys(format!("cannot open the {} namespace", kind.spec_name()), e)
+                .in_field(format!("linux.namespaces[{index}].path"))
+                .path(path)
+        };
+        let fd = open(path, OFlag::O_RDONLY | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK, Mode::empty()).map_err(failed)?;
+        match sys::process::namespace_type(&fd) {
+            Ok(flag) if flag == kind.clone_flag() => opened.push((*index, *kind, fd)),
+            Ok(flag) => {
+                let is = NamespaceKind::ALL.iter().find(|k| k.clone_flag() == flag).map_or("unknown", |k| k.spec_name());
+                return Err(Error::field(
+                    format!("linux.namespaces[{index}].path"),
+                    format!("is a {is} namespace, not {}", kind.spec_name()),
+                )
+                .path(path));
+            }
+            Err(Errno::ENOTTY | Errno::EINVAL) => {
+                return Err(Error::field(format!("linux.namespaces[{index}].path"), "is not a namespace").path(path));
+            }
+            Err(e) => return Err(failed(e)),
+        }
+    }
+    Ok(opened)
+}
+
+/// The `CLONE_NEW*` flags of the namespaces in which a process differs from
+/// us: joining just those works without privileges over the others.
+///
+/// # Errors
+/// The errno of opening or reading `/proc/PID/ns`.
+pub fn differing(proc: &Procfs, pid: i32) -> Result<u64> {
+    let step = "cannot compare namespaces";
+    let dir = |name: &str| {
+        let name = std::ffi::CString::new(format!("{name}/ns")).map_err(|_| Errno::EINVAL)?;
+        proc.file(&name, OFlag::O_PATH | OFlag::O_DIRECTORY)
+    };
+    let (ours, theirs) = (dir("self").step(step)?, dir(&pid.to_string()).step(step)?);
+    let mut flags = 0;
+    for kind in NamespaceKind::ALL {
+        let stat = |dir: &OwnedFd| nix::sys::stat::fstatat(dir, kind.proc_name(), nix::fcntl::AtFlags::empty());
+        match (stat(&ours), stat(&theirs)) {
+            (Ok(a), Ok(b)) if a.st_ino != b.st_ino => flags |= kind.clone_flag(),
+            (Ok(_), Ok(_)) => {}
+            // A kernel without this kind of namespace.
+            (Err(Errno::ENOENT), _) => {}
+            (Err(e), _) | (_, Err(e)) => return Err(Error::sys(step, e)),
+        }
+    }
+    Ok(flags)
+}
+
+/// Children of this process are born in another pid namespace, until this is dropped.
+#[derive(Debug)]
+pub struct ChildrenIn(OwnedFd);
+
+impl ChildrenIn {
+    /// Enters for children (setns(2) with a pid namespace changes only them).
+    ///
+    /// # Errors
+    /// The errno of setns(2).
+    pub fn join(proc: &Procfs, namespace: &OwnedFd) -> Result<Self> {
+        let step = "cannot join the pid namespace";
+        let own = proc.magic_link(c"self/ns", c"pid", OFlag::O_RDONLY).step(step)?;
+        sys::process::join(namespace, NamespaceKind::Pid.clone_flag()).step(step)?;
+        Ok(Self(own))
+    }
+}
+
+impl Drop for ChildrenIn {
+    fn drop(&mut self) {
+        // Hooks are children too, and belong to our own namespace. Our own
+        // active namespace can always be joined again.
+        let _ = sys::process::join(&self.0, NamespaceKind::Pid.clone_flag());
+    }
+}

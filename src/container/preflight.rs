@@ -1,0 +1,83 @@
+//! What can be known to fail is found before anything is touched.
+
+use std::path::Path;
+
+use nix::sys::statfs::statfs;
+
+use super::{CreateOptions, Manager};
+use crate::error::{Error, Result};
+use crate::spec::plan::{NamespaceKind, Plan, Process};
+
+/// Checks the plan against the host.
+///
+/// # Errors
+/// All that is wrong, each with its field.
+pub fn check(plan: &Plan, options: &CreateOptions, manager: Manager) -> Result<()> {
+    let mut faults = Vec::new();
+    faults.extend(rootfs(&plan.rootfs).err());
+    faults.extend(needs_mount_namespace(plan));
+    if let Some(process) = &plan.process {
+        faults.extend(security_modules(process).err());
+    }
+    if plan.mount_label.is_some() && !selinux_enabled() {
+        faults.push(Error::field("linux.mountLabel", "selinux is not enabled on this host"));
+    }
+    if options.no_pivot && plan.root_propagation.is_some_and(|p| p.kind == libc::MS_PRIVATE) {
+        faults.push(Error::field("linux.rootfsPropagation", "private needs pivot_root, which --no-pivot forbids"));
+    }
+    if manager == Manager::Disabled && !plan.cgroup.settings.is_empty() {
+        let fields: Vec<&str> = plan.cgroup.settings.iter().map(|s| s.field.as_str()).collect();
+        faults.push(Error::field(fields.join(", "), "limits need a cgroup, and --cgroup-manager is disabled"));
+    }
+    Error::join("invalid config", faults).map_or(Ok(()), Err)
+}
+
+fn rootfs(path: &Path) -> Result<()> {
+    let field = |text: &str| Err(Error::field("root.path", text).path(path));
+    match std::fs::symlink_metadata(path) {
+        Err(e) => Err(Error::sys("", e).in_field("root.path").path(path)),
+        Ok(meta) if meta.file_type().is_symlink() => field("must not be a symlink"),
+        Ok(meta) if !meta.is_dir() => field("not a directory"),
+        Ok(_) => Ok(()),
+    }
+}
+
+/// Without a mount namespace of the container's own nothing may be mounted: it
+/// would be on the host.
+fn needs_mount_namespace(plan: &Plan) -> Vec<Error> {
+    if plan.namespaces.has(NamespaceKind::Mount) {
+        return Vec::new();
+    }
+    let wishes = [
+        (!plan.mounts.is_empty(), "mounts"),
+        (plan.root_readonly, "root.readonly"),
+        (!plan.masked_paths.is_empty(), "linux.maskedPaths"),
+        (!plan.readonly_paths.is_empty(), "linux.readonlyPaths"),
+        (plan.root_propagation.is_some(), "linux.rootfsPropagation"),
+    ];
+    let text = "needs a mount namespace, and linux.namespaces has none (the host's mounts are not touched)";
+    wishes.into_iter().filter(|(wished, _)| *wished).map(|(_, field)| Error::field(field, text)).collect()
+}
+
+/// A profile or label that the kernel cannot enforce is an error, not a wish
+/// (runtime-spec config.md, "Linux Process").
+///
+/// # Errors
+/// Names the field.
+pub fn security_modules(process: &Process) -> Result<()> {
+    if process.apparmor_profile.as_deref().is_some_and(|p| p != "unconfined") && !apparmor_enabled() {
+        return Err(Error::field("process.apparmorProfile", "apparmor is not enabled on this host"));
+    }
+    if process.selinux_label.is_some() && !selinux_enabled() {
+        return Err(Error::field("process.selinuxLabel", "selinux is not enabled on this host"));
+    }
+    Ok(())
+}
+
+fn apparmor_enabled() -> bool {
+    std::fs::read("/sys/module/apparmor/parameters/enabled").is_ok_and(|text| text.starts_with(b"Y"))
+}
+
+fn selinux_enabled() -> bool {
+    statfs("/sys/fs/selinux").is_ok_and(|s| s.filesystem_type() == nix::sys::statfs::SELINUX_MAGIC)
+}

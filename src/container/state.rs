@@ -1,0 +1,214 @@
+//! `state.json`: what is known of a container, and who it is now.
+
+use std::collections::BTreeMap;
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+
+use nix::errno::Errno;
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use super::Manager;
+use crate::cgroup;
+use crate::error::{Error, Result, Step};
+use crate::spec::plan::{Hook, MemoryPolicy, NamespaceKind};
+use crate::sys;
+
+/// A container's status, as `state` prints it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Status {
+    /// `create` is at work, or was killed at it.
+    Creating,
+    /// Set up, waiting for `start`.
+    Created,
+    /// The program runs.
+    Running,
+    /// Its cgroup is frozen.
+    Paused,
+    /// Its init is gone.
+    Stopped,
+}
+
+impl Status {
+    /// The word in JSON and in messages.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Creating => "creating",
+            Self::Created => "created",
+            Self::Running => "running",
+            Self::Paused => "paused",
+            Self::Stopped => "stopped",
+        }
+    }
+}
+
+/// `state.json`. The first part has the names of runc's file, which node agents
+/// read (engine-contract §6); what is ours is under `orlop`.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub struct State {
+    /// Container id.
+    pub id: String,
+    /// Init's pid in the runtime's namespace; 0 until there is one.
+    pub init_process_pid: i32,
+    /// Init's start time in clock ticks since boot (field 22 of proc_pid_stat(5)).
+    pub init_process_start: u64,
+    /// RFC 3339.
+    pub created: String,
+    /// Part of the config.
+    pub config: SavedConfig,
+    /// The cgroup directory under the key `""`.
+    pub cgroup_paths: BTreeMap<String, PathBuf>,
+    /// `NEWNET` → `/proc/PID/ns/net`, …
+    pub namespace_paths: BTreeMap<String, PathBuf>,
+    /// Ours.
+    pub orlop: Own,
+}
+
+/// The part of the config that others look for in `state.json`.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub struct SavedConfig {
+    /// Absolute.
+    pub rootfs: PathBuf,
+}
+
+/// What the verbs need to know.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub struct Own {
+    /// Of this part of the file.
+    pub version: u32,
+    /// Of the config.
+    pub oci_version: String,
+    /// Absolute.
+    pub bundle: PathBuf,
+    /// As configured.
+    pub annotations: BTreeMap<String, String>,
+    /// Who made it.
+    pub owner: u32,
+    /// Who made the cgroup.
+    pub manager: Manager,
+    /// Written before the cgroup is made, so that whatever happens it can be removed.
+    pub cgroup: Option<cgroup::Target>,
+    /// The container has a pid namespace of its own: init's end is everyone's.
+    pub own_pids: bool,
+    /// It was given a session keyring.
+    pub keyring: bool,
+    /// `process`, for exec; absent when the config has none.
+    pub process: Option<Box<RawValue>>,
+    /// For exec.
+    pub personality: Option<u64>,
+    /// For exec: mode and nodes.
+    pub memory_policy: Option<(i32, Vec<u64>)>,
+    /// Hooks of later verbs.
+    pub poststart: Vec<Hook>,
+    /// Hooks of later verbs.
+    pub poststop: Vec<Hook>,
+}
+
+/// The version of [`Own`] that this binary writes and reads.
+pub const STATE_VERSION: u32 = 1;
+
+impl State {
+    /// Records who init is, and what follows from that.
+    ///
+    /// # Errors
+    /// `ESRCH` when it has ended already.
+    pub fn set_init(&mut self, pid: i32) -> Result<()> {
+        let stat = Stat::read(pid).step("cannot read init's start time")?;
+        self.init_process_pid = pid;
+        self.init_process_start = stat.start_time;
+        let path = |kind: NamespaceKind| PathBuf::from(format!("/proc/{pid}/ns/{}", kind.proc_name()));
+        let key = |kind: NamespaceKind| match kind {
+            NamespaceKind::Mount => "NEWNS".to_owned(),
+            kind => format!("NEW{}", kind.proc_name().to_uppercase()),
+        };
+        self.namespace_paths = NamespaceKind::ALL.iter().map(|kind| (key(*kind), path(*kind))).collect();
+        Ok(())
+    }
+
+    /// A pidfd of init, if it is alive and the very process that was recorded:
+    /// a number that was given to somebody else since is not.
+    ///
+    /// # Errors
+    /// Anything but "there is no such process".
+    pub fn init(&self) -> Result<Option<OwnedFd>> {
+        if self.init_process_pid <= 0 {
+            return Ok(None);
+        }
+        let pidfd = match sys::process::pidfd_open(self.init_process_pid) {
+            Ok(fd) => fd,
+            // EINVAL: the number is now a thread's.
+            Err(Errno::ESRCH | Errno::EINVAL) => return Ok(None),
+            Err(e) => return Err(Error::sys("cannot open init's pidfd", e)),
+        };
+        // The pidfd came first: if the start time fits now, it is of the same process.
+        match Stat::read(self.init_process_pid) {
+            Ok(stat) if stat.start_time == self.init_process_start && !stat.ended() => Ok(Some(pidfd)),
+            Ok(_) | Err(Errno::ENOENT | Errno::ESRCH) => Ok(None),
+            Err(e) => Err(Error::sys("cannot read init's start time", e)),
+        }
+    }
+
+    /// `linux.memoryPolicy`, for exec.
+    pub fn memory_policy(&self) -> Option<MemoryPolicy> {
+        self.orlop.memory_policy.as_ref().map(|(mode, nodes)| MemoryPolicy { mode: *mode, nodes: nodes.clone() })
+    }
+}
+
+/// The two fields of `/proc/PID/stat` that we need.
+#[derive(Debug, Clone, Copy)]
+struct Stat {
+    state: u8,
+    start_time: u64,
+}
+
+impl Stat {
+    fn read(pid: i32) -> nix::Result<Self> {
+        let path = std::path::Path::new("/proc").join(pid.to_string()).join("stat");
+        let flags = nix::fcntl::OFlag::O_RDONLY | nix::fcntl::OFlag::O_CLOEXEC;
+        let fd = nix::fcntl::open(&path, flags, nix::sys::stat::Mode::empty())?;
+        let text = sys::fd::read_all(&fd)?;
+        Self::parse(&text).ok_or(Errno::EPROTO)
+    }
+
+    /// The second field, the command in parentheses, may hold anything at all:
+    /// what follows begins after the last parenthesis.
+    fn parse(text: &[u8]) -> Option<Self> {
+        let end = text.iter().rposition(|b| *b == b')')?;
+        let rest = std::str::from_utf8(text.get(end + 2..)?).ok()?;
+        let mut fields = rest.split_ascii_whitespace();
+        let state = fields.next()?.bytes().next()?;
+        // `state` is field 3, the start time field 22.
+        let start_time = fields.nth(18)?.parse().ok()?;
+        Some(Self { state, start_time })
+    }
+
+    /// Zombie or dead.
+    fn ended(self) -> bool {
+        matches!(self.state, b'Z' | b'X' | b'x')
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stat_with_a_nasty_name() {
+        let text = b"12 (a) R 1 (b) S 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 9876 20 21";
+        let stat = Stat::parse(text).unwrap();
+        assert_eq!((stat.state, stat.start_time), (b'S', 9876));
+        assert!(Stat::parse(b"12 (x").is_none() && Stat::parse(b"").is_none());
+    }
+
+    #[test]
+    fn another_process_with_the_number_is_not_init() {
+        let pid = i32::try_from(std::process::id()).unwrap();
+        let mut state = State::default();
+        state.set_init(pid).unwrap();
+        assert!(state.init().unwrap().is_some());
+        state.init_process_start += 1;
+        assert!(state.init().unwrap().is_none());
+        assert_eq!(state.namespace_paths["NEWNS"], PathBuf::from(format!("/proc/{pid}/ns/mnt")));
+    }
+}

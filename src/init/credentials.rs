@@ -1,0 +1,124 @@
+//! Who the program is and what it may use: attributes first, credentials last.
+
+use nix::errno::Errno;
+
+use crate::error::{Error, Result, Step};
+use crate::spec::plan::{Capabilities, Process, Scheduler};
+use crate::sys::ids;
+use crate::sys::procfs::Procfs;
+use crate::sys::sched;
+
+/// The highest capability number that fits the kernel's two words.
+const CAP_MAX: u32 = 63;
+
+/// Attributes that survive execve and need privileges to be set: done while we still have them.
+///
+/// # Errors
+/// Names the field and the errno.
+pub fn set_attributes(process: &Process, proc: &Procfs) -> Result<()> {
+    let field = |name: &'static str| move |e: Error| e.in_field(name);
+    if let Some(value) = process.oom_score_adj {
+        proc.write(c"self/oom_score_adj", value.to_string().as_bytes())
+            .step("cannot set the oom score")
+            .map_err(field("process.oomScoreAdj"))?;
+    }
+    if let Some(scheduler) = &process.scheduler {
+        sched::set_scheduler(sched_attr(scheduler))
+            .step("cannot set the scheduler")
+            .map_err(field("process.scheduler"))?;
+    }
+    if let Some(priority) = process.io_priority {
+        sched::set_io_priority(priority).step("cannot set the io priority").map_err(field("process.ioPriority"))?;
+    }
+    for limit in &process.rlimits {
+        sched::set_rlimit(limit.resource, limit.soft, limit.hard).map_err(|e| {
+            let error = Error::sys(format!("cannot set {}", limit.name), e).in_field("process.rlimits");
+            if e == Errno::EPERM { error.hint("raising a hard limit needs CAP_SYS_RESOURCE") } else { error }
+        })?;
+    }
+    Ok(())
+}
+
+fn sched_attr(s: &Scheduler) -> libc::sched_attr {
+    libc::sched_attr {
+        size: 0,
+        sched_policy: s.policy,
+        sched_flags: s.flags,
+        sched_nice: s.nice,
+        sched_priority: s.priority,
+        sched_runtime: s.runtime,
+        sched_deadline: s.deadline,
+        sched_period: s.period,
+    }
+}
+
+/// Becomes the user of the config with its groups and capabilities. The order
+/// is capabilities(7)'s: the bounding set while `CAP_SETPCAP` is there, ids
+/// with the permitted set kept, then the sets, then ambient, which needs both.
+///
+/// # Errors
+/// Names the field and the errno.
+pub fn become_user(process: &Process) -> Result<()> {
+    let bounding = |e: Error| e.in_field("process.capabilities.bounding");
+    if let Some(caps) = &process.capabilities {
+        drop_bounding(caps.bounding).map_err(bounding)?;
+        ids::keep_caps(true).step("cannot keep capabilities")?;
+    }
+    if !process.keep_groups {
+        set_groups(process)?;
+    }
+    let id = Some(process.gid);
+    ids::set_gids(id, id, id).step("cannot set the group id").map_err(|e| e.in_field("process.user.gid"))?;
+    let id = Some(process.uid);
+    ids::set_uids(id, id, id).step("cannot set the user id").map_err(|e| e.in_field("process.user.uid"))?;
+    if let Some(caps) = &process.capabilities {
+        ids::keep_caps(false).step("cannot keep capabilities")?;
+        set_capabilities(caps)?;
+    }
+    if process.no_new_privileges {
+        ids::no_new_privs().step("cannot set no_new_privs").map_err(|e| e.in_field("process.noNewPrivileges"))?;
+    }
+    Ok(())
+}
+
+/// setgroups(2), silently left out where a user namespace forbids it.
+fn set_groups(process: &Process) -> Result<()> {
+    match ids::set_groups(&process.additional_gids) {
+        Ok(()) => Ok(()),
+        Err(e) => Err(Error::sys("cannot set the supplementary groups", e).in_field("process.user.additionalGids")),
+    }
+}
+
+fn drop_bounding(keep: u64) -> Result<()> {
+    for cap in (0..=CAP_MAX).filter(|cap| keep & (1 << cap) == 0) {
+        match ids::bounding_drop(cap) {
+            Ok(()) => {}
+            // The kernel's capabilities end here.
+            Err(Errno::EINVAL) => break,
+            // Without CAP_SETPCAP it is fine as long as there is nothing to drop.
+            Err(Errno::EPERM) if ids::bounding_has(cap) == Ok(false) => {}
+            Err(e) => return Err(Error::sys(format!("cannot drop capability {cap} from the bounding set"), e)),
+        }
+    }
+    Ok(())
+}
+
+/// Sets what can be granted: a capability we do not hold ourselves cannot be
+/// given, and the specification has that be a warning, not a failure.
+fn set_capabilities(caps: &Capabilities) -> Result<()> {
+    let held = ids::permitted_caps().step("cannot read our capabilities")?;
+    let permitted = caps.permitted & held;
+    // Inheritable may hold more than permitted only within the bounding set.
+    let inheritable = caps.inheritable & held;
+    ids::set_caps(caps.effective & permitted, permitted, inheritable)
+        .step("cannot set capabilities")
+        .map_err(|e| e.in_field("process.capabilities"))?;
+    ids::ambient_clear().step("cannot clear the ambient set")?;
+    let ambient = caps.ambient & permitted & inheritable;
+    for cap in (0..=CAP_MAX).filter(|cap| ambient & (1 << cap) != 0) {
+        ids::ambient_raise(cap)
+            .step(format!("cannot raise ambient capability {cap}"))
+            .map_err(|e| e.in_field("process.capabilities.ambient"))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,230 @@
+//! `mounts`: each made detached, configured, and attached by fd, in the order of the config.
+
+use std::ffi::{CStr, CString};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+use nix::errno::Errno;
+use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat2};
+use nix::sys::stat::{FchmodatFlags, SFlag, fstat};
+use nix::sys::statfs::{PROC_SUPER_MAGIC, fstatfs};
+
+use super::{copyup, overlay};
+use crate::cgroup;
+use crate::error::{Error, Result, Step};
+use crate::spec::plan::{Mount, MountKind, NamespaceKind, Plan};
+use crate::sys::mount::{self, FsContext};
+use crate::sys::path::{Create, Root, is_type, read_link};
+
+/// What is left to do when everything is mounted: filesystems that stayed
+/// writable so that later mounts could make their destinations in them.
+#[derive(Debug, Default)]
+pub struct Late(Vec<(String, OwnedFd)>);
+
+/// Makes every mount of the plan.
+///
+/// # Errors
+/// Names `mounts[i]`, the destination, and what the kernel said.
+pub fn make_all(plan: &Plan, root: &Root) -> Result<Late> {
+    let mut late = Late::default();
+    for m in &plan.mounts {
+        make(plan, root, m, &mut late).map_err(|e| e.in_field(format!("mounts[{}]", m.index)).path(&m.destination))?;
+    }
+    Ok(late)
+}
+
+/// Makes the filesystems read-only that were to be.
+///
+/// # Errors
+/// Names the destination.
+pub fn finish(late: Late) -> Result<()> {
+    late.0.iter().try_for_each(|(destination, fd)| {
+        mount::set_attr(fd, libc::MOUNT_ATTR_RDONLY, 0, 0, false).step_at("cannot make the mount read-only", destination)
+    })
+}
+
+fn make(plan: &Plan, root: &Root, m: &Mount, late: &mut Late) -> Result<()> {
+    let tree = match &m.kind {
+        MountKind::Bind { source, recursive } => match bind(root, m, source, *recursive)? {
+            Some(tree) => tree,
+            None => return Ok(()),
+        },
+        MountKind::Fs { fstype, source, flags, data } => {
+            new_filesystem(root, m, &Filesystem { fstype, source: source.as_deref(), flags, data }, late)?
+        }
+        MountKind::Cgroup => cgroup_mount(plan, root, m)?,
+        MountKind::Remount => existing(root, m)?,
+    };
+    let deep = m.recursive_attr;
+    if !deep.is_empty() {
+        mount::set_attr(&tree, deep.set, deep.clear, 0, true).step("cannot set recursive mount attributes")?;
+    }
+    for p in &m.propagation {
+        mount::set_attr(&tree, 0, 0, p.kind, p.recursive).step("cannot set the mount's propagation")?;
+    }
+    Ok(())
+}
+
+/// Where the mount goes; made if missing.
+fn destination(root: &Root, m: &Mount, create: Create) -> Result<OwnedFd> {
+    let step = "cannot open the mount destination";
+    if m.dest_nofollow {
+        match root.find_nofollow(&m.destination) {
+            Err(Errno::ENOENT) => {}
+            other => return other.step(step),
+        }
+    }
+    root.find_or_create(&m.destination, create).map(|(fd, _)| fd).step(step)
+}
+
+/// proc and sysfs may only be mounted on a directory reached without symlinks:
+/// the runtime and the kernel's own users know them by their path
+/// (CVE-2019-19921, CVE-2023-27561).
+fn plain_directory(root: &Root, m: &Mount) -> Result<OwnedFd> {
+    let how = OpenHow::new()
+        .flags(OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC)
+        .resolve(ResolveFlag::RESOLVE_IN_ROOT | ResolveFlag::RESOLVE_NO_SYMLINKS);
+    match openat2(root, Path::new(&m.destination), how) {
+        Err(Errno::ELOOP | Errno::ENOTDIR) => Err(Error::new("proc and sysfs must be mounted on an ordinary directory")
+            .hint("the path is a symlink or a file in the rootfs")),
+        Err(Errno::ENOENT) => {
+            destination(root, m, Create::Dir)?;
+            openat2(root, Path::new(&m.destination), how)
+                .step("proc and sysfs must be mounted on an ordinary directory")
+        }
+        other => other.step("cannot open the mount destination"),
+    }
+}
+
+fn bind(root: &Root, m: &Mount, source: &Path, recursive: bool) -> Result<Option<OwnedFd>> {
+    let path = CString::new(source.as_os_str().as_bytes()).map_err(|_| Error::new("NUL byte in the mount source"))?;
+    if m.copy_symlink && copy_symlink(root, m, source)? {
+        return Ok(None);
+    }
+    let tree = mount::clone_tree_at(&path, recursive, !m.src_nofollow)
+        .map_err(|e| Error::sys("cannot bind", e).message(format!("source {}", source.display())))?;
+    let stat = fstat(&tree).step("cannot stat the mount source")?;
+    let covers_proc = m.destination.trim_end_matches('/') == "/proc";
+    if covers_proc && fstatfs(&tree).step("cannot stat the mount source")?.filesystem_type() != PROC_SUPER_MAGIC {
+        // Labels and sysctls of the workload would go to an impostor (CVE-2019-16884).
+        return Err(Error::new("only procfs may be mounted over /proc"));
+    }
+    if !m.attr.is_empty() {
+        mount::set_attr(&tree, m.attr.set, m.attr.clear, 0, false).step("cannot set mount attributes")?;
+    }
+    let create = if is_type(&stat, SFlag::S_IFDIR) { Create::Dir } else { Create::File };
+    let to = destination(root, m, create)?;
+    mount::attach(&tree, &to).step("cannot attach the mount")?;
+    Ok(Some(tree))
+}
+
+/// `copy-symlink`: a source that is a symlink is made again at the destination.
+fn copy_symlink(root: &Root, m: &Mount, source: &Path) -> Result<bool> {
+    let Ok(target) = nix::fcntl::readlink(source) else { return Ok(false) };
+    let step = "cannot copy the symlink";
+    let (dir, name) = root.parent(&m.destination).step(step)?;
+    match nix::unistd::symlinkat(target.as_os_str(), &dir, name.as_c_str()) {
+        Ok(()) => Ok(true),
+        Err(Errno::EEXIST) => {
+            let there = root.find_nofollow(&m.destination).step(step)?;
+            match read_link(&there) {
+                Ok(same) if same == target => Ok(true),
+                _ => Err(Error::sys(step, Errno::EEXIST).message("something else is there")),
+            }
+        }
+        Err(e) => Err(Error::sys(step, e)),
+    }
+}
+
+struct Filesystem<'a> {
+    fstype: &'a CStr,
+    source: Option<&'a CStr>,
+    flags: &'a [CString],
+    data: &'a [(CString, Option<CString>)],
+}
+
+fn new_filesystem(root: &Root, m: &Mount, fs: &Filesystem<'_>, late: &mut Late) -> Result<OwnedFd> {
+    let is = |name: &CStr| fs.fstype == name;
+    let to = if is(c"proc") || is(c"sysfs") { plain_directory(root, m)? } else { destination(root, m, Create::Dir)? };
+    let mut attr = m.attr.set;
+    if is(c"overlay") {
+        let tree = overlay::mount(fs.data, fs.flags, attr, &to)?;
+        return Ok(tree);
+    }
+    // Later mounts may have to make their destinations in it.
+    let read_only_later = is(c"tmpfs") && attr & libc::MOUNT_ATTR_RDONLY != 0;
+    if read_only_later {
+        attr &= !libc::MOUNT_ATTR_RDONLY;
+    }
+    let mode = fstat(&to).step("cannot stat the mount destination")?.st_mode & 0o7777;
+    let inherit_mode = is(c"tmpfs") && !fs.data.iter().any(|(key, _)| key.as_c_str() == c"mode");
+    let tree = create(fs, attr)?;
+    if inherit_mode {
+        // A tmpfs over an existing directory looks like the directory did.
+        let mode = nix::sys::stat::Mode::from_bits_truncate(mode);
+        nix::sys::stat::fchmodat(&tree, c".", mode, FchmodatFlags::FollowSymlink).step("cannot set the mode of the tmpfs")?;
+    }
+    if m.tmpcopyup {
+        copyup::copy(&to, &tree).map_err(|e| e.during("cannot copy the directory into the tmpfs"))?;
+    }
+    mount::attach(&tree, &to).step("cannot attach the mount")?;
+    if read_only_later {
+        let fd = tree.try_clone().step("cannot keep the mount")?;
+        late.0.push((m.destination.clone(), fd));
+    }
+    Ok(tree)
+}
+
+fn create(fs: &Filesystem<'_>, attr: u64) -> Result<OwnedFd> {
+    let name = fs.fstype.to_string_lossy();
+    let context = FsContext::open(fs.fstype).map_err(|e| {
+        let error = Error::sys(format!("cannot open filesystem type {name:?}"), e);
+        if e == Errno::ENODEV { error.hint("this kernel does not have it") } else { error }
+    })?;
+    let failed = |e: Errno| {
+        let error = Error::sys(format!("cannot mount {name}"), e);
+        context.complaint().map_or(error.clone(), |text| error.message(text))
+    };
+    if let Some(source) = fs.source {
+        context.set(c"source", Some(source)).map_err(failed)?;
+    }
+    for flag in fs.flags {
+        context.set(flag, None).map_err(failed)?;
+    }
+    for (key, value) in fs.data {
+        context.set(key, value.as_deref()).map_err(failed)?;
+    }
+    context.mount(attr).map_err(failed)
+}
+
+/// The cgroup2 hierarchy, as the container's cgroup namespace shows it. Without
+/// one the host's mount is bound: mounting anew from the initial namespace
+/// would reset options of the host's own mount.
+fn cgroup_mount(plan: &Plan, root: &Root, m: &Mount) -> Result<OwnedFd> {
+    let to = destination(root, m, Create::Dir)?;
+    let own = plan.namespaces.has(NamespaceKind::Cgroup);
+    let tree = if own { create(&Filesystem { fstype: c"cgroup2", source: Some(c"cgroup"), flags: &[], data: &[] }, m.attr.set) } else { bind_host_cgroup(m) }?;
+    mount::attach(&tree, &to).step("cannot attach the mount")?;
+    Ok(tree)
+}
+
+fn bind_host_cgroup(m: &Mount) -> Result<OwnedFd> {
+    let host = cgroup::mount_point().ok_or_else(|| Error::new("cannot mount cgroup: the host has no cgroup v2 hierarchy"))?;
+    let path = CString::new(host.as_os_str().as_bytes()).map_err(|_| Error::new("NUL byte in a path"))?;
+    let tree = mount::clone_tree_at(&path, false, true).step_at("cannot bind", host)?;
+    if !m.attr.is_empty() {
+        mount::set_attr(&tree, m.attr.set, m.attr.clear, 0, false).step("cannot set mount attributes")?;
+    }
+    Ok(tree)
+}
+
+/// `remount`: what is mounted there changes its attributes.
+fn existing(root: &Root, m: &Mount) -> Result<OwnedFd> {
+    let fd = root.find(&m.destination).step("cannot open the mount destination")?;
+    if !mount::mount_identity(fd.as_fd()).step("cannot stat the mount")?.1 {
+        return Err(Error::new("cannot remount: nothing is mounted there"));
+    }
+    mount::set_attr(&fd, m.attr.set, m.attr.clear, 0, false).step("cannot set mount attributes")?;
+    Ok(fd)
+}

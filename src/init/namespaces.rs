@@ -1,0 +1,73 @@
+//! Joining and making namespaces, and what belongs to a new one at once.
+
+use std::os::fd::OwnedFd;
+
+use nix::fcntl::OFlag;
+
+use crate::error::{Error, Result, Step};
+use crate::net;
+use crate::spec::plan::{NamespaceKind, Plan, TimeOffset};
+use crate::sys::process::{join, unshare};
+use crate::sys::procfs::Procfs;
+
+/// The namespaces that clone3 made already; the rest are made by [`enter`], at
+/// the same time as the host side goes on with its own work. Cgroup must be
+/// one of the rest: at clone3 it would be rooted at the parent's cgroup.
+pub const BY_CLONE: [NamespaceKind; 2] = [NamespaceKind::Pid, NamespaceKind::Mount];
+
+/// Joins those given by path, makes the new ones, sets hostname and domainname, brings loopback up.
+///
+/// # Errors
+/// Names the namespace and its field.
+pub fn enter(plan: &Plan, join_fds: &[(usize, NamespaceKind, OwnedFd)], proc: &Procfs) -> Result<()> {
+    for (index, kind, fd) in join_fds {
+        // A pid namespace was entered by being born in it.
+        if *kind != NamespaceKind::Pid {
+            join(fd, kind.clone_flag())
+                .step(format!("cannot join the {} namespace", kind.spec_name()))
+                .map_err(|e| e.in_field(format!("linux.namespaces[{index}].path")))?;
+        }
+    }
+    let mut new = plan.namespaces.new;
+    for kind in BY_CLONE {
+        new &= !kind.clone_flag();
+    }
+    let with_offsets = plan.namespaces.is_new(NamespaceKind::Time);
+    if with_offsets {
+        new &= !NamespaceKind::Time.clone_flag();
+        enter_time(&plan.time_offsets, proc)?;
+    }
+    if new != 0 {
+        unshare(new).step("cannot make the namespaces")?;
+    }
+    if plan.namespaces.is_new(NamespaceKind::Network) {
+        net::loopback_up().step("cannot bring the loopback interface up")?;
+    }
+    set_names(plan)
+}
+
+/// A new time namespace takes its offsets before the first process enters it,
+/// so it is made for children, set up, and then entered by its fd (time_namespaces(7)).
+fn enter_time(offsets: &[TimeOffset], proc: &Procfs) -> Result<()> {
+    unshare(NamespaceKind::Time.clone_flag()).step("cannot make the time namespace")?;
+    for TimeOffset { clock, secs, nanos } in offsets {
+        proc.write(c"self/timens_offsets", format!("{clock} {secs} {nanos}").as_bytes())
+            .step("cannot set the time offset")
+            .map_err(|e| e.in_field(format!("linux.timeOffsets.{clock}")))?;
+    }
+    let fd = proc
+        .magic_link(c"self/ns", c"time_for_children", OFlag::O_RDONLY)
+        .step("cannot open the new time namespace")?;
+    join(fd, NamespaceKind::Time.clone_flag()).step("cannot enter the new time namespace")
+}
+
+fn set_names(plan: &Plan) -> Result<()> {
+    if let Some(name) = &plan.hostname {
+        nix::unistd::sethostname(name).step("cannot set the host name").map_err(|e| e.in_field("hostname"))?;
+    }
+    if let Some(name) = &plan.domainname {
+        crate::sys::process::set_domainname(name)
+            .map_err(|e| Error::sys("cannot set the domain name", e).in_field("domainname"))?;
+    }
+    Ok(())
+}

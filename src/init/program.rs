@@ -1,0 +1,241 @@
+//! The user's program: its directory, its lookup, and the execve.
+
+use std::ffi::{CStr, CString};
+use std::io::{BufRead, BufReader};
+use std::os::fd::{AsRawFd, RawFd};
+
+use nix::errno::Errno;
+use nix::fcntl::OFlag;
+use nix::sys::stat::{SFlag, fstat};
+
+use super::sync::Message;
+use super::{Common, credentials};
+use crate::error::{Error, Result, Step};
+use crate::spec::plan::Process;
+use crate::sys;
+use crate::sys::path::{Create, Root, is_type};
+use crate::sys::procfs::Procfs;
+use crate::sys::{ids, process as kernel};
+
+/// What execvp(3) searches without a `PATH`.
+const DEFAULT_PATH: &[u8] = b"/bin:/usr/bin";
+const CAP_DAC_OVERRIDE: u64 = 1 << 1;
+
+/// A program that was found.
+#[derive(Debug)]
+pub struct Program {
+    path: CString,
+    /// Its environment, `HOME` filled in.
+    pub env: Vec<CString>,
+    /// The working directory could not be entered as root: to be tried as the user.
+    enter_as_user: bool,
+}
+
+/// The value for `HOME`: `None` when the environment has one, else from the
+/// container's `/etc/passwd`, else `/`.
+///
+/// # Errors
+/// The errno of reading the file, if it is one.
+pub fn home(process: &Process, root: &Root, proc: &Procfs) -> Result<Option<CString>> {
+    if process.env.iter().any(|e| e.to_bytes().strip_prefix(b"HOME=").is_some_and(|v| !v.is_empty())) {
+        return Ok(None);
+    }
+    let from_passwd = read_home(process.uid, root, proc).unwrap_or_default();
+    let home = from_passwd.filter(|h| !h.is_empty()).unwrap_or_else(|| b"/".to_vec());
+    CString::new([b"HOME=", home.as_slice()].concat()).map(Some).map_err(|_| Error::new("NUL byte in a home directory"))
+}
+
+/// The sixth field of the user's line, found by uid: names are never looked up (CVE-2016-3697).
+fn read_home(uid: u32, root: &Root, proc: &Procfs) -> nix::Result<Option<Vec<u8>>> {
+    let node = root.find("/etc/passwd")?;
+    // A fifo or device in its place would block or worse when opened.
+    if !is_type(&fstat(&node)?, SFlag::S_IFREG) {
+        return Ok(None);
+    }
+    let number = CString::new(node.as_raw_fd().to_string()).map_err(|_| Errno::EINVAL)?;
+    let file = std::fs::File::from(proc.magic_link(c"self/fd", &number, OFlag::O_RDONLY)?);
+    for line in BufReader::new(file).split(b'\n') {
+        let line = line.map_err(|_| Errno::EIO)?;
+        let fields: Vec<&[u8]> = line.split(|b| *b == b':').collect();
+        if let [_, _, id, _, _, home, ..] = fields.as_slice()
+            && std::str::from_utf8(id).ok().and_then(|id| id.parse::<u32>().ok()) == Some(uid)
+        {
+            return Ok(Some(home.to_vec()));
+        }
+    }
+    Ok(None)
+}
+
+impl Program {
+    /// Enters the working directory and finds the program as its user would, so
+    /// that `create` fails and not `start`.
+    ///
+    /// # Errors
+    /// The texts of engine-contract §1.10.
+    pub fn find(process: &Process, common: &Common, home: Option<CString>) -> Result<Self> {
+        let enter_as_user = !enter_cwd(process)?;
+        if process.args.is_empty() {
+            // A config without `process` can be created, but never started.
+            return Ok(Self { path: CString::default(), env: Vec::new(), enter_as_user });
+        }
+        let mut env = process.env.clone();
+        if let Some(home) = home {
+            env.retain(|e| !e.to_bytes().starts_with(b"HOME="));
+            env.push(home);
+        }
+        if common.listen_fds > 0 {
+            set_listen_fds(&mut env, common.listen_fds);
+        }
+        let as_user = process.uid != 0 && process.capabilities.is_none_or(|c| c.effective & CAP_DAC_OVERRIDE == 0);
+        if as_user {
+            put_on(process)?;
+        }
+        let path = look_up(process, &env);
+        if as_user {
+            take_off()?;
+        }
+        Ok(Self { path: path?, env, enter_as_user })
+    }
+
+    /// Becomes the user and executes the program.
+    ///
+    /// # Errors
+    /// Returns only to say why it failed.
+    pub fn execute(&self, process: &Process, common: &Common, keep: &[RawFd]) -> Result<()> {
+        late_attributes(process, common)?;
+        credentials::become_user(process)?;
+        kernel::umask(process.umask);
+        if self.enter_as_user {
+            nix::unistd::chdir(process.cwd.as_str()).map_err(|e| cwd_error(process, e))?;
+        }
+        check_cwd(process)?;
+        sys::fd::close_except(3, &[keep, &common.inherit].concat()).step("cannot close what the program must not have")?;
+        for fd in common.inherit.iter().filter_map(|fd| sys::fd::inherited(*fd)) {
+            sys::fd::set_cloexec(fd, false).step("cannot hand over an fd")?;
+        }
+        kernel::default_sigpipe();
+        // The end of the channel alone could be init's death as well.
+        common.channel.send(&Message::Executing)?;
+        let errno = kernel::exec(&self.path, &process.args, &self.env);
+        Err(exec_error(&self.path, errno))
+    }
+}
+
+/// Attributes that would be in the way of our own work before.
+fn late_attributes(process: &Process, common: &Common) -> Result<()> {
+    if let Some(policy) = &common.memory_policy {
+        sys::sched::set_memory_policy(policy.mode, &policy.nodes)
+            .step("cannot set the memory policy")
+            .map_err(|e| e.in_field("linux.memoryPolicy"))?;
+    }
+    if let Some(domain) = common.personality {
+        sys::sched::set_personality(domain)
+            .step("cannot set the personality")
+            .map_err(|e| e.in_field("linux.personality"))?;
+    }
+    match &process.affinity_final {
+        Some(mask) => sys::sched::set_affinity(mask)
+            .step("cannot set the cpu affinity")
+            .map_err(|e| e.in_field("process.execCPUAffinity.final")),
+        None => Ok(()),
+    }
+}
+
+fn set_listen_fds(env: &mut Vec<CString>, count: u32) {
+    env.retain(|e| !e.to_bytes().starts_with(b"LISTEN_FDS=") && !e.to_bytes().starts_with(b"LISTEN_PID="));
+    let pid = nix::unistd::getpid();
+    // Numbers hold no NUL byte.
+    env.extend([format!("LISTEN_FDS={count}"), format!("LISTEN_PID={pid}")].into_iter().filter_map(|e| CString::new(e).ok()));
+}
+
+/// Changes to the working directory, making it if missing. False: not permitted
+/// to root, which a user may still be (a FUSE or NFS mount).
+fn enter_cwd(process: &Process) -> Result<bool> {
+    let entered = match nix::unistd::chdir(process.cwd.as_str()) {
+        Err(Errno::ENOENT) => {
+            let root = super::rootfs::current()?;
+            root.find_or_create(&process.cwd, Create::Dir).map_err(|e| cwd_error(process, e))?;
+            drop(root);
+            nix::unistd::chdir(process.cwd.as_str())
+        }
+        other => other,
+    };
+    match entered {
+        Ok(()) => check_cwd(process).map(|()| true),
+        Err(Errno::EACCES | Errno::EPERM) if process.uid != 0 => Ok(false),
+        Err(e) => Err(cwd_error(process, e)),
+    }
+}
+
+fn cwd_error(process: &Process, errno: Errno) -> Error {
+    Error::sys("cannot change to the working directory", errno).in_field("process.cwd").path(&process.cwd)
+}
+
+/// The working directory must be inside of the root (CVE-2024-21626).
+fn check_cwd(process: &Process) -> Result<()> {
+    match kernel::kernel_cwd() {
+        Ok(path) if path.first() == Some(&b'/') => Ok(()),
+        Ok(_) => Err(Error::new("the working directory is outside of the container")
+            .in_field("process.cwd")
+            .path(&process.cwd)),
+        Err(e) => Err(cwd_error(process, e)),
+    }
+}
+
+/// Looks at files as the container's user does, for the time of the lookup.
+fn put_on(process: &Process) -> Result<()> {
+    let step = "cannot look the program up as its user";
+    if !process.keep_groups {
+        ids::set_groups(&process.additional_gids).step(step)?;
+    }
+    ids::set_gids(None, Some(process.gid), None).step(step)?;
+    ids::set_uids(None, Some(process.uid), None).step(step)
+}
+
+fn take_off() -> Result<()> {
+    let step = "cannot come back from the user's identity";
+    ids::set_uids(None, Some(0), None).step(step)?;
+    ids::set_gids(None, Some(0), None).step(step)?;
+    // A change of ids resets both.
+    ids::set_dumpable(false).step(step)?;
+    ids::set_parent_death_signal(libc::SIGKILL).step(step)
+}
+
+fn look_up(process: &Process, env: &[CString]) -> Result<CString> {
+    let name = process.args.first().map_or(c"", |n| n.as_c_str());
+    if name.to_bytes().contains(&b'/') {
+        return executable(name).map(|()| name.to_owned()).map_err(|e| exec_error(name, e));
+    }
+    let path = env.iter().find_map(|e| e.to_bytes().strip_prefix(b"PATH="));
+    let mut denied = None;
+    for dir in path.unwrap_or(DEFAULT_PATH).split(|b| *b == b':') {
+        let dir: &[u8] = if dir.is_empty() { b"." } else { dir };
+        let Ok(candidate) = CString::new([dir, b"/", name.to_bytes()].concat()) else { continue };
+        match executable(&candidate) {
+            Ok(()) if !name.is_empty() => return Ok(candidate),
+            Err(Errno::EACCES) => denied = Some(candidate),
+            _ => {}
+        }
+    }
+    match denied {
+        Some(path) => Err(exec_error(&path, Errno::EACCES)),
+        None => Err(Error::new(format!("exec: {:?}: executable file not found in $PATH", name.to_string_lossy()))
+            .in_field("process.args[0]")),
+    }
+}
+
+fn executable(path: &CStr) -> nix::Result<()> {
+    let stat = nix::sys::stat::stat(path)?;
+    if is_type(&stat, SFlag::S_IFDIR) {
+        return Err(Errno::EISDIR);
+    }
+    kernel::may_execute(path)
+}
+
+fn exec_error(path: &CStr, errno: Errno) -> Error {
+    let path = path.to_string_lossy();
+    match errno {
+        Errno::ENOENT => Error::sys(format!("exec: {path:?}: stat {path}"), errno),
+        _ => Error::sys(format!("exec: {path:?}"), errno),
+    }
+}

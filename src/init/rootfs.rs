@@ -1,0 +1,135 @@
+//! The root filesystem: its propagation, becoming `/`, and its last touches.
+
+use std::ffi::CString;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+
+use nix::fcntl::{OFlag, open, openat};
+use nix::mount::MntFlags;
+use nix::sys::stat::Mode;
+
+use crate::error::{Error, Result, Step};
+use crate::spec::plan::{NamespaceKind, Plan};
+use crate::sys::mount;
+use crate::sys::path::Root;
+
+const DIRECTORY: OFlag = OFlag::O_PATH.union(OFlag::O_DIRECTORY).union(OFlag::O_CLOEXEC);
+
+/// Makes the rootfs a mount of its own, cut off from the host's propagation,
+/// and gives back a handle on it. Without a mount namespace nothing is
+/// mounted and the handle is the plain directory: the host's mounts stay as
+/// they are.
+///
+/// # Errors
+/// Names the step and the rootfs.
+pub fn prepare(plan: &Plan) -> Result<Root> {
+    let step = "cannot open the rootfs";
+    let path = CString::new(plan.rootfs.as_os_str().as_bytes()).map_err(|_| Error::new(step).message("NUL byte"))?;
+    if !plan.namespaces.has(NamespaceKind::Mount) {
+        let fd = open(path.as_c_str(), DIRECTORY | OFlag::O_NOFOLLOW, Mode::empty()).step_at(step, &plan.rootfs)?;
+        return Ok(Root::new(fd));
+    }
+    if plan.namespaces.is_new(NamespaceKind::Mount) {
+        cut_off(plan)?;
+    }
+    let fd = open(path.as_c_str(), DIRECTORY | OFlag::O_NOFOLLOW, Mode::empty()).step_at(step, &plan.rootfs)?;
+    // The clone would be a peer of a shared mount, and what the container
+    // mounts would appear on the host.
+    let on = containing_mount(fd.as_fd()).step_at("cannot find the rootfs's mount", &plan.rootfs)?;
+    mount::set_attr(&on, 0, 0, libc::MS_PRIVATE, false).step_at("cannot make the rootfs's mount private", &plan.rootfs)?;
+    let tree = mount::clone_tree(&fd, true).step_at("cannot clone the rootfs", &plan.rootfs)?;
+    mount::attach(&tree, &fd).step_at("cannot attach the rootfs", &plan.rootfs)?;
+    Ok(Root::new(tree))
+}
+
+/// Sets the propagation of the whole tree as the config wants it seen while the
+/// container's mounts are made: slave of the host unless it says otherwise.
+fn cut_off(plan: &Plan) -> Result<()> {
+    let kind = plan.root_propagation.map_or(libc::MS_SLAVE, |p| match p.kind {
+        // Made unbindable now, the rootfs could not be cloned.
+        libc::MS_UNBINDABLE => libc::MS_SLAVE,
+        kind => kind,
+    });
+    let slash = open(c"/", DIRECTORY, Mode::empty()).step_at("cannot open", "/")?;
+    mount::set_attr(&slash, 0, 0, kind, true)
+        .step("cannot set the propagation of the host's mounts")
+        .map_err(|e| e.in_field("linux.rootfsPropagation"))
+}
+
+/// The root of the mount that holds a directory.
+fn containing_mount(dir: std::os::fd::BorrowedFd<'_>) -> nix::Result<OwnedFd> {
+    let mut at = openat(dir, c".", DIRECTORY, Mode::empty())?;
+    while !mount::mount_identity(&at)?.1 {
+        at = openat(&at, c"..", DIRECTORY, Mode::empty())?;
+    }
+    Ok(at)
+}
+
+/// The root this process has already (exec joins the container's).
+///
+/// # Errors
+/// The errno of open(2).
+pub fn current() -> Result<Root> {
+    open(c"/", DIRECTORY, Mode::empty()).map(Root::new).step_at("cannot open", "/")
+}
+
+/// Makes the rootfs the root directory of this process, and of its mount
+/// namespace if it has one of its own.
+///
+/// # Errors
+/// Names the step.
+pub fn enter(plan: &Plan, root: &Root, no_pivot: bool) -> Result<()> {
+    nix::unistd::fchdir(root).step("cannot change to the rootfs")?;
+    if !plan.namespaces.has(NamespaceKind::Mount) {
+        return chroot_here();
+    }
+    if no_pivot {
+        return move_to_slash(root);
+    }
+    mount::pivot_here().step("cannot pivot to the rootfs").map_err(|e| {
+        if e.raw_errno() == Some(libc::EINVAL) { e.hint("on an initramfs root use --no-pivot") } else { e }
+    })?;
+    // The old root now lies on top of the new one, at the working directory.
+    let shared = plan.root_propagation.is_some_and(|p| p.kind == libc::MS_SHARED);
+    if shared {
+        // Unmounting it must not reach the host, of which it is still a peer.
+        let old = open(c".", DIRECTORY, Mode::empty()).step("cannot open the old root")?;
+        mount::set_attr(&old, 0, 0, libc::MS_SLAVE, true).step("cannot cut off the old root")?;
+    }
+    nix::mount::umount2(".", MntFlags::MNT_DETACH).step("cannot unmount the old root")?;
+    nix::unistd::chdir("/").step("cannot change to the new root")
+}
+
+/// `--no-pivot`: the rootfs is moved over `/`. The host's mounts stay below it,
+/// so this is weaker than pivot_root and only for roots that cannot be pivoted.
+fn move_to_slash(root: &Root) -> Result<()> {
+    let slash = open(c"/", DIRECTORY, Mode::empty()).step_at("cannot open", "/")?;
+    mount::attach(root, &slash).step("cannot move the rootfs to /")?;
+    chroot_here()
+}
+
+fn chroot_here() -> Result<()> {
+    nix::unistd::chroot(".").step("cannot change the root directory")?;
+    nix::unistd::chdir("/").step("cannot change to the new root")
+}
+
+/// What comes last: the propagation the container is to have, and read-only.
+///
+/// # Errors
+/// Names the field.
+pub fn finish(plan: &Plan, root: &Root) -> Result<()> {
+    if !plan.namespaces.has(NamespaceKind::Mount) {
+        return Ok(());
+    }
+    if let Some(propagation) = plan.root_propagation {
+        mount::set_attr(root, 0, 0, propagation.kind, propagation.recursive)
+            .step("cannot set the propagation of /")
+            .map_err(|e| e.in_field("linux.rootfsPropagation"))?;
+    }
+    if plan.root_readonly {
+        mount::set_attr(root, libc::MOUNT_ATTR_RDONLY, 0, 0, false)
+            .step("cannot make / read-only")
+            .map_err(|e| e.in_field("root.readonly"))?;
+    }
+    Ok(())
+}

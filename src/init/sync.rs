@@ -1,0 +1,169 @@
+//! The channel between the two sides: a close-on-exec `SOCK_SEQPACKET` pair.
+//!
+//! Each message is one packet: a tag byte and, for an error, its JSON. The end
+//! of the channel without a message means that the other side died, or, after
+//! [`Message::Ready`], that the program is running.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use nix::errno::Errno;
+use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockType, recv, send, socketpair};
+
+use crate::error::{Error, Result, Step};
+
+/// The longest message: an error's text with a hook's output fits many times over.
+const MAX_MESSAGE: usize = 64 * 1024;
+
+/// What the two sides say to each other.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Message {
+    /// init → host: namespaces and mounts stand; run prestart and createRuntime.
+    RunHooks,
+    /// host → init: go on.
+    Continue,
+    /// init → host: everything is set up.
+    Ready,
+    /// init → starter: the next thing is the execve.
+    Executing,
+    /// host → init: the state is written, the host lets go.
+    Released,
+    /// init → host: it failed.
+    Failed(Box<Error>),
+}
+
+impl Message {
+    fn encode(&self) -> Vec<u8> {
+        match self {
+            Self::RunHooks => vec![b'H'],
+            Self::Continue => vec![b'C'],
+            Self::Ready => vec![b'R'],
+            Self::Executing => vec![b'X'],
+            Self::Released => vec![b'L'],
+            Self::Failed(error) => {
+                let mut bytes = vec![b'E'];
+                bytes.extend(serde_json::to_vec(error).unwrap_or_default());
+                bytes
+            }
+        }
+    }
+
+    /// Reads one packet.
+    ///
+    /// # Errors
+    /// For a packet that is none of ours: the two sides are of one binary, so
+    /// this means that something else wrote to the channel.
+    pub fn decode(bytes: &[u8]) -> Result<Self> {
+        let bad = || Error::new("unknown message from init");
+        match bytes {
+            b"H" => Ok(Self::RunHooks),
+            b"C" => Ok(Self::Continue),
+            b"R" => Ok(Self::Ready),
+            b"X" => Ok(Self::Executing),
+            b"L" => Ok(Self::Released),
+            [b'E', json @ ..] => serde_json::from_slice(json).map(|e| Self::Failed(Box::new(e))).map_err(|_| bad()),
+            _ => Err(bad()),
+        }
+    }
+}
+
+/// One end of the channel.
+#[derive(Debug)]
+pub struct Channel(OwnedFd);
+
+impl Channel {
+    /// Both ends, close-on-exec.
+    ///
+    /// # Errors
+    /// The errno of socketpair(2).
+    pub fn pair() -> Result<(Self, Self)> {
+        let (a, b) = socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC)
+            .step("cannot make the channel to init")?;
+        Ok((Self(a), Self(b)))
+    }
+
+    /// Wraps a connected socket.
+    pub fn new(fd: OwnedFd) -> Self {
+        Self(fd)
+    }
+
+    /// Sends one message.
+    ///
+    /// # Errors
+    /// `EPIPE` when the other side is gone.
+    pub fn send(&self, message: &Message) -> Result<()> {
+        use std::os::fd::AsRawFd;
+        loop {
+            match send(self.0.as_raw_fd(), &message.encode(), MsgFlags::MSG_NOSIGNAL) {
+                Err(Errno::EINTR) => {}
+                other => return other.map(drop).step("cannot write to the channel"),
+            }
+        }
+    }
+
+    /// Receives one message; `None` at the end of the channel.
+    ///
+    /// # Errors
+    /// The errno of recv(2), or a packet that is none of ours.
+    pub fn recv(&self) -> Result<Option<Message>> {
+        use std::os::fd::AsRawFd;
+        let mut buf = vec![0; MAX_MESSAGE];
+        loop {
+            match recv(self.0.as_raw_fd(), &mut buf, MsgFlags::empty()) {
+                Ok(0) | Err(Errno::ECONNRESET) => return Ok(None),
+                Ok(n) => return Message::decode(&buf[..n]).map(Some),
+                Err(Errno::EINTR) => {}
+                Err(e) => return Err(Error::sys("cannot read from the channel", e)),
+            }
+        }
+    }
+
+    /// Receives `want`, or fails because the other side is gone.
+    ///
+    /// # Errors
+    /// `ECONNRESET` when the channel ends, else as [`Channel::recv`].
+    pub fn expect(&self, want: &Message) -> Result<()> {
+        match self.recv()? {
+            Some(got) if got == *want => Ok(()),
+            Some(_) => Err(Error::new("unexpected message on the channel")),
+            None => Err(Error::sys("the other side of the channel is gone", Errno::ECONNRESET)),
+        }
+    }
+}
+
+impl Channel {
+    /// The fd's number, for the list of those kept open.
+    pub fn as_raw(&self) -> std::os::fd::RawFd {
+        use std::os::fd::AsRawFd;
+        self.0.as_raw_fd()
+    }
+}
+
+impl AsFd for Channel {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_survive_and_the_end_is_seen() {
+        let (a, b) = Channel::pair().unwrap();
+        let failed = Message::Failed(Box::new(Error::sys("x", libc::EPERM).path("/y")));
+        for message in [Message::RunHooks, Message::Continue, Message::Ready, Message::Executing, Message::Released, failed] {
+            a.send(&message).unwrap();
+            assert_eq!(b.recv().unwrap(), Some(message));
+        }
+        drop(a);
+        assert_eq!(b.recv().unwrap(), None);
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn decode_never_panics(bytes: Vec<u8>) {
+            let _ = Message::decode(&bytes);
+        }
+    }
+}

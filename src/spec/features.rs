@@ -1,0 +1,45 @@
+//! `features`: what this runtime honours, from the tables the parser uses.
+
+use serde_json::{Value, json};
+
+use super::mount_options::OPTIONS;
+use super::mounts::LABEL_ANNOTATION;
+use super::scheduling::{FLAGS, MODES};
+use super::validate::{KEEP_GROUPS, supported_namespaces};
+use super::{OCI_VERSION, hooks};
+
+/// The oldest version of the specification a config may have.
+const OCI_VERSION_MIN: &str = "1.0.0";
+
+/// The features document (runtime-spec, features.md).
+///
+/// Fixed at compile time: it says what is recognised, not what this kernel can do.
+pub fn features() -> Value {
+    let mut namespaces: Vec<_> = supported_namespaces().map(|k| k.spec_name()).collect();
+    namespaces.sort_unstable();
+    let mut capabilities: Vec<_> = caps::all().into_iter().map(|c| c.to_string()).collect();
+    capabilities.sort_unstable();
+    json!({
+        "ociVersionMin": OCI_VERSION_MIN,
+        "ociVersionMax": OCI_VERSION,
+        "hooks": hooks::KINDS,
+        "mountOptions": OPTIONS.iter().map(|(name, _)| *name).collect::<Vec<_>>(),
+        "linux": {
+            "namespaces": namespaces,
+            "capabilities": capabilities,
+            "cgroup": {"v1": false, "v2": true, "systemd": false, "systemdUser": false, "rdma": true},
+            "seccomp": {"enabled": false},
+            "apparmor": {"enabled": true},
+            "selinux": {"enabled": true},
+            "intelRdt": {"enabled": false},
+            "memoryPolicy": {
+                "modes": MODES.iter().map(|(name, ..)| *name).collect::<Vec<_>>(),
+                "flags": FLAGS.iter().map(|(name, ..)| *name).collect::<Vec<_>>(),
+            },
+            "mountExtensions": {"idmap": {"enabled": false}},
+            "netDevices": {"enabled": false},
+        },
+        "annotations": {"org.orlop.version": env!("CARGO_PKG_VERSION")},
+        "potentiallyUnsafeConfigAnnotations": [KEEP_GROUPS, LABEL_ANNOTATION],
+    })
+}

@@ -1,0 +1,63 @@
+//! Scheduling, io priority, affinity, memory policy, personality, limits.
+
+use super::check;
+
+/// sched_setattr(2) on this process.
+///
+/// # Errors
+/// The errno of sched_setattr(2).
+pub fn set_scheduler(mut attr: libc::sched_attr) -> nix::Result<()> {
+    attr.size = size_of::<libc::sched_attr>() as u32;
+    // SAFETY: the struct carries its size.
+    check(unsafe { libc::syscall(libc::SYS_sched_setattr, 0, &raw const attr, 0) }).map(drop)
+}
+
+/// ioprio_set(2) on this process.
+///
+/// # Errors
+/// The errno of ioprio_set(2).
+pub fn set_io_priority(priority: i32) -> nix::Result<()> {
+    const IOPRIO_WHO_PROCESS: i32 = 1;
+    // SAFETY: numbers only.
+    check(unsafe { libc::syscall(libc::SYS_ioprio_set, IOPRIO_WHO_PROCESS, 0, priority) }).map(drop)
+}
+
+/// sched_setaffinity(2) on this process: a CPU mask, lowest CPU first.
+///
+/// # Errors
+/// The errno of sched_setaffinity(2).
+pub fn set_affinity(mask: &[u64]) -> nix::Result<()> {
+    // SAFETY: pointer and byte length of one slice.
+    check(unsafe { libc::syscall(libc::SYS_sched_setaffinity, 0, size_of_val(mask), mask.as_ptr()) }).map(drop)
+}
+
+/// set_mempolicy(2): `MPOL_*` mode with flags, and a node mask, lowest node first.
+///
+/// # Errors
+/// The errno of set_mempolicy(2).
+pub fn set_memory_policy(mode: i32, nodes: &[u64]) -> nix::Result<()> {
+    // The kernel takes the number of bits plus one, and ignores the last.
+    let bits = if nodes.is_empty() { 0 } else { nodes.len() * 64 + 1 };
+    // SAFETY: the mask has at least `bits - 1` bits.
+    check(unsafe { libc::syscall(libc::SYS_set_mempolicy, mode, nodes.as_ptr(), bits) }).map(drop)
+}
+
+/// personality(2).
+///
+/// # Errors
+/// The errno of personality(2).
+pub fn set_personality(domain: u64) -> nix::Result<()> {
+    // SAFETY: a number.
+    check(unsafe { libc::syscall(libc::SYS_personality, domain) }).map(drop)
+}
+
+/// prlimit(2) on this process: `RLIMIT_*`, soft, hard.
+///
+/// # Errors
+/// The errno of prlimit(2): `EPERM` for raising a hard limit without `CAP_SYS_RESOURCE`.
+pub fn set_rlimit(resource: u32, soft: u64, hard: u64) -> nix::Result<()> {
+    let value = libc::rlimit64 { rlim_cur: soft, rlim_max: hard };
+    let old = std::ptr::null_mut::<libc::rlimit64>();
+    // SAFETY: the struct is the kernel's own.
+    check(unsafe { libc::syscall(libc::SYS_prlimit64, 0, resource, &raw const value, old) }).map(drop)
+}
