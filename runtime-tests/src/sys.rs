@@ -50,6 +50,15 @@ pub fn die_with_parent(command: &mut Command) {
     unsafe { command.pre_exec(|| check(libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL)).map(|_| ())) };
 }
 
+/// No descriptor but 0, 1 and 2 survives exec, unless passed later.
+pub fn close_on_exec_from_3(command: &mut Command) {
+    const CLOSE_RANGE_CLOEXEC: i32 = 4;
+    // SAFETY: only flags of descriptors change; async-signal-safe.
+    unsafe {
+        command.pre_exec(|| check(libc::syscall(libc::SYS_close_range, 3, u32::MAX, CLOSE_RANGE_CLOEXEC)).map(|_| ()))
+    };
+}
+
 /// `fds` become 3, 4, … of the command, open across exec.
 pub fn pass_fds(command: &mut Command, fds: &[impl AsFd]) {
     let copies: Vec<OwnedFd> = fds.iter().map(|f| f.as_fd().try_clone_to_owned().expect("dup")).collect();

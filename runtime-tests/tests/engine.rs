@@ -187,6 +187,16 @@ fn help_everywhere() {
 }
 
 #[test]
+fn checkpoint_help_says_that_there_is_none() {
+    // podman takes exit 0 of `checkpoint --help` as support for checkpoints.
+    let c = Case::new();
+    for command in ["checkpoint", "restore"] {
+        let out = c.bare().args([command, "--help"]).go().exits(1);
+        assert!(out.stderr.contains(command), "{}", out.stderr);
+    }
+}
+
+#[test]
 fn features_document() {
     let c = Case::new();
     let out = c.bare().arg("features").go().ok();

@@ -239,7 +239,7 @@ fn timeout() {
     hook["timeout"] = json!(1);
     c.push("/hooks/createRuntime", hook);
     let start = Instant::now();
-    c.create().fails_with(&["hooks.createRuntime[0]", "timeout"]);
+    c.create().fails_with(&["hooks.createRuntime[0]", "timed out"]);
     assert!((1..6).contains(&start.elapsed().as_secs()), "{:?}", start.elapsed());
     c.assert_nothing_left();
 }
