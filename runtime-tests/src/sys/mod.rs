@@ -1,5 +1,7 @@
 //! The system calls that std lacks: the only unsafe code of the tests.
 
+pub mod trace;
+
 use std::ffi::{CString, c_void};
 use std::fs::File;
 use std::io;
