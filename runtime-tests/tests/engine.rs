@@ -158,23 +158,8 @@ fn version_is_what_engines_parse() {
 fn help_everywhere() {
     let c = Case::new();
     let commands = [
-        "create",
-        "start",
-        "state",
-        "kill",
-        "delete",
-        "run",
-        "exec",
-        "list",
-        "ps",
-        "pause",
-        "resume",
-        "update",
-        "events",
-        "features",
-        "spec",
-        "checkpoint",
-        "restore",
+        "create", "start", "state", "kill", "delete", "run", "exec", "list", "ps", "pause", "resume", "update",
+        "events", "features", "spec", "restore",
     ];
     for command in commands {
         for flag in ["--help", "-h"] {
@@ -190,10 +175,8 @@ fn help_everywhere() {
 fn checkpoint_help_says_that_there_is_none() {
     // podman takes exit 0 of `checkpoint --help` as support for checkpoints.
     let c = Case::new();
-    for command in ["checkpoint", "restore"] {
-        let out = c.bare().args([command, "--help"]).go().exits(1);
-        assert!(out.stderr.contains(command), "{}", out.stderr);
-    }
+    let out = c.bare().args(["checkpoint", "--help"]).go().exits(1);
+    assert!(out.stderr.contains("not there yet"), "{}", out.stderr);
 }
 
 #[test]

@@ -321,13 +321,19 @@ fn device_rules_hold_for_exec() {
 }
 
 #[test]
-fn without_cgroups_limits_are_skipped() {
-    // Who says `disabled` asks for that (engine-contract §2.14): podman's
-    // configs carry device rules all the same.
+fn without_cgroups_there_are_no_limits() {
+    // podman's configs carry device rules with `disabled` all the same; a
+    // limit somebody asked for is another thing.
     let mut c = Case::new();
-    c.set("/linux/resources/devices", json!([deny_all()])).set("/linux/resources/pids/limit", 5);
-    c.write();
-    c.orlop(&["--cgroup-manager=disabled", "run", "-b"]).arg(&c.bundle).arg(&c.id).go().ok();
+    c.set("/linux/resources/devices", json!([deny_all()]));
+    let run = |c: &Case| {
+        c.write();
+        c.orlop(&["--cgroup-manager=disabled", "run", "-b"]).arg(&c.bundle).arg(&c.id).go()
+    };
+    run(&c).ok();
+    c.set("/linux/resources/pids/limit", 5);
+    run(&c).fails_with(&["linux.resources.pids.limit", "disabled"]);
+    c.assert_nothing_left();
 }
 
 #[test]

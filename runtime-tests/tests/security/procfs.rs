@@ -46,8 +46,29 @@ fn volume_over_proc() {
         fs::create_dir_all(volume.join("self/attr")).unwrap();
         fs::write(volume.join("self/attr/exec"), "").unwrap();
         c.mount(destination, "bind", volume.to_str().unwrap(), &["rbind"]);
-        c.create().fails_with(&["mounts[6]"]);
+        let out = c.create();
+        assert_eq!(out.code(), 1, "a volume was mounted on {destination}");
+        assert!(out.stderr.contains("mounts[6]"), "{destination}: {}", out.stderr);
         assert_eq!(fs::read_to_string(volume.join("self/attr/exec")).unwrap(), "");
+        c.assert_nothing_left();
+    }
+}
+
+/// The destination looks harmless, the image makes it a link into /proc: the
+/// volume would cover what the runtime, or another container's, relies on.
+#[test]
+fn volume_through_a_link_onto_proc() {
+    for target in
+        ["/proc", "proc", "/proc/self", "/proc/self/attr", "/proc/sys", "/proc/1", "/proc/thread-self/../self"]
+    {
+        let mut c = Case::new();
+        let volume = c.dir.join("volume");
+        fs::create_dir(&volume).unwrap();
+        symlink(target, c.rootfs("data")).unwrap();
+        c.mount("/data", "bind", volume.to_str().unwrap(), &["rbind"]);
+        let out = c.create();
+        assert_eq!(out.code(), 1, "a volume was mounted on {target}");
+        assert!(out.stderr.contains("mounts[6]"), "{target}: {}", out.stderr);
         c.assert_nothing_left();
     }
 }
