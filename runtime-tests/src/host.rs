@@ -13,6 +13,11 @@ pub fn report_skip(here: &str, why: &str) {
     let _ = std::io::stderr().write_all(line.as_bytes());
 }
 
+/// A part of a test that can't run here: `skip: NAME[PART]: reason`. The rest of the test counts.
+pub fn report_part(name: &str, part: &str, why: &str) {
+    let _ = std::io::stderr().write_all(format!("skip: {name}[{part}]: {why}\n").as_bytes());
+}
+
 /// The mount point of the cgroup v2 hierarchy, `/sys/fs/cgroup` or `…/unified`.
 pub fn cgroup2() -> Option<PathBuf> {
     static MOUNT: OnceLock<Option<PathBuf>> = OnceLock::new();

@@ -420,3 +420,18 @@ fn symlinked_bundle_is_reported_resolved() {
     assert_eq!(c.state()["bundle"], c.bundle.to_str().unwrap());
     c.delete();
 }
+
+#[test]
+fn example_config_runs() {
+    let mut c = Case::new();
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../config.example.json");
+    c.config = serde_json_of(file);
+    c.env(&format!("ORLOP_TEST={}", c.id));
+    fs::create_dir(c.bundle.join("data")).unwrap();
+    let out = c.run().ok();
+    assert!(out.stdout.contains("uid=0") && out.stdout.contains("\nexample\n/srv/data\n"), "{}", out.stdout);
+}
+
+fn serde_json_of(file: &str) -> Value {
+    fs::read_to_string(file).unwrap().parse().expect("JSON")
+}

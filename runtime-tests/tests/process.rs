@@ -317,6 +317,20 @@ fn listen_fds() {
 }
 
 #[test]
+fn listen_fds_by_pid() {
+    // As systemd has it: LISTEN_PID is the pid of the runtime itself.
+    let mut c = Case::new();
+    let files = [File::open("/etc/passwd").unwrap()];
+    c.args(&["/bin/probe", "report"]);
+    c.write();
+    let script = r#"export LISTEN_PID=$$ LISTEN_FDS=1; exec "$0" "$@""#;
+    let run = c.program("sh").args(["-c", script]).arg(runtime_tests::paths::orlop()).arg("--root").arg(&c.root);
+    let r = run.args(["run", "-b"]).arg(&c.bundle).arg(&c.id).pass_fds(&files).go().ok().last_json();
+    assert_eq!((&r["env"]["LISTEN_FDS"], &r["env"]["LISTEN_PID"]), (&json!("1"), &json!("1")));
+    assert_eq!(r["fds"]["3"], "/etc/passwd");
+}
+
+#[test]
 fn listen_fds_for_somebody_else() {
     let mut c = Case::new();
     let files = [File::open("/etc/passwd").unwrap()];
