@@ -28,7 +28,7 @@ demo: build
 
 # The last line that counts: `N passed, N failed, N skipped`.
 test: build
-	@sh .ci/need.sh busybox-static strace
+	@sh .ci/need.sh busybox-static
 	@CARGO="$(CARGO)" sh .ci/test.sh
 
 check:

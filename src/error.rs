@@ -181,7 +181,9 @@ pub fn errno_text(errno: i32) -> String {
     let mut chars = text.chars();
     match chars.next() {
         // An abbreviation keeps its capitals ("RFS specific error", "I/O error" stays readable either way).
-        Some(first) if !text.chars().nth(1).is_some_and(char::is_uppercase) => first.to_lowercase().chain(chars).collect(),
+        Some(first) if !text.chars().nth(1).is_some_and(char::is_uppercase) => {
+            first.to_lowercase().chain(chars).collect()
+        }
         _ => text.to_owned(),
     }
 }

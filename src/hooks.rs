@@ -63,7 +63,8 @@ pub fn run_all(
     if hooks.is_empty() {
         return Ok(());
     }
-    let state = serde_json::to_vec(state).map_err(|e| Error::new("cannot write the state for hooks").message(e.to_string()))?;
+    let state =
+        serde_json::to_vec(state).map_err(|e| Error::new("cannot write the state for hooks").message(e.to_string()))?;
     hooks.iter().try_for_each(|hook| run(hook, &state, cwd, default_env, interrupt))
 }
 
@@ -116,7 +117,10 @@ impl Argv {
     fn become_hook(&self, stdin: &OwnedFd, output: &OwnedFd) -> ! {
         let errno = self.try_become(stdin, output);
         // The output pipe is the only way to tell; its reader puts this in the error.
-        let _ = sys::fd::write_all(output, format!("cannot execute: {}", crate::error::errno_text(errno as i32)).as_bytes());
+        let _ = sys::fd::write_all(
+            output,
+            format!("cannot execute: {}", crate::error::errno_text(errno as i32)).as_bytes(),
+        );
         sys::process::exit_now(127)
     }
 
@@ -295,13 +299,20 @@ mod tests {
 
     #[test]
     fn state_env_and_cwd_arrive() {
-        run_one(r#"grep -q '"pid":7' && [ "$A" = 1 ] && [ "$PWD" = / ] && [ "$(ls /proc/self/fd | wc -l)" = 4 ]"#, None).unwrap();
+        run_one(
+            r#"grep -q '"pid":7' && [ "$A" = 1 ] && [ "$PWD" = / ] && [ "$(ls /proc/self/fd | wc -l)" = 4 ]"#,
+            None,
+        )
+        .unwrap();
     }
 
     #[test]
     fn failure_names_path_and_output() {
         let text = run_one("echo some trouble >&2; exit 3", None).unwrap_err().to_string();
-        assert_eq!(text, "hook failed: : hooks.prestart[0]: /bin/sh: exit status 3: some trouble".replace(": : ", ": "));
+        assert_eq!(
+            text,
+            "hook failed: : hooks.prestart[0]: /bin/sh: exit status 3: some trouble".replace(": : ", ": ")
+        );
     }
 
     #[test]
@@ -317,8 +328,14 @@ mod tests {
         let mut gone = hook("", None);
         gone.path = "/no/such/hook".into();
         let annotations = BTreeMap::new();
-        let state =
-            HookState { oci_version: "1", id: "x", status: "created", pid: None, bundle: Path::new("/"), annotations: &annotations };
+        let state = HookState {
+            oci_version: "1",
+            id: "x",
+            status: "created",
+            pid: None,
+            bundle: Path::new("/"),
+            annotations: &annotations,
+        };
         let text = run_all(&[gone], &state, None, None, None).unwrap_err().to_string();
         assert!(text.contains("no such file or directory"), "{text}");
     }

@@ -279,17 +279,36 @@ impl Case {
         assert!(mounts.is_empty(), "mounted on the host: {mounts:?}");
     }
 
-    /// Asserts that nothing of this case is left, waiting a little for what is dying.
-    #[track_caller]
-    pub fn assert_nothing_left(&self) {
+    /// Is nothing of this case left? Waits a little for what is dying.
+    pub fn nothing_left(&self) -> Result<(), String> {
         let end = Instant::now() + Duration::from_secs(3);
         loop {
             let left = leaks::find(&self.id, &self.root, &self.dir, &self.before);
             if left.is_empty() {
-                return;
+                return Ok(());
             }
-            assert!(Instant::now() < end, "left behind: {left:#?}");
+            if Instant::now() > end {
+                return Err(format!("left behind: {left:#?}"));
+            }
             std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    /// Asserts that nothing of this case is left.
+    #[track_caller]
+    pub fn assert_nothing_left(&self) {
+        if let Err(left) = self.nothing_left() {
+            panic!("{left}");
+        }
+    }
+
+    /// Takes away by force whatever is left, so that a test can go on after a fault.
+    pub fn forget(&self) {
+        self.delete_all();
+        leaks::sweep_away(&self.id, &self.dir);
+        for entry in fs::read_dir(&self.root).into_iter().flatten().flatten() {
+            let _ = fs::remove_dir_all(entry.path());
+            let _ = fs::remove_file(entry.path());
         }
     }
 
@@ -306,15 +325,13 @@ impl Case {
 impl Drop for Case {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            self.delete_all();
-            leaks::sweep_away(&self.id, &self.dir);
+            self.forget();
             remove(&self.dir);
             return;
         }
         let check = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| self.assert_nothing_left()));
         if let Err(leak) = check {
-            self.delete_all();
-            leaks::sweep_away(&self.id, &self.dir);
+            self.forget();
             remove(&self.dir);
             std::panic::resume_unwind(leak);
         }

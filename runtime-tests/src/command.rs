@@ -115,6 +115,8 @@ impl Cmd {
         let what = Path::new(&program).file_name().unwrap_or_default().to_string_lossy().into_owned();
         let mut command = Command::new(program);
         command.stdin(Stdio::null());
+        // What the tests themselves were given (make's job server, say) stays here.
+        sys::close_on_exec_from_3(&mut command);
         let (out, err) = (dir.join(format!("out.{n}")), dir.join(format!("err.{n}")));
         Self { command, what, out, err, limit: LIMIT, own_stdout: false, own_stderr: false }
     }

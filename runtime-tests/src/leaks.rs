@@ -71,7 +71,8 @@ pub fn find(tag: &str, root: &Path, dir: &Path, before: &[String]) -> Vec<String
     left.extend(cgroups(tag).iter().map(|p| format!("cgroup {}", p.display())));
     left.extend(new_mounts(before, dir).iter().map(|m| format!("mount {m}")));
     let states = fs::read_dir(root).into_iter().flatten().flatten();
-    left.extend(states.filter(|e| e.path().is_dir()).map(|e| format!("state {}", e.path().display())));
+    // Files as well: a socket or a lock nobody will need is a leftover.
+    left.extend(states.map(|e| format!("state {}", e.path().display())));
     left
 }
 

@@ -265,6 +265,7 @@ fn children_die_with_the_container() {
     wait_for("three processes", || (leaks::processes(&c.id).len() >= 3).then_some(()));
     c.kill("KILL").ok();
     wait_for("the end of all", || leaks::processes(&c.id).is_empty().then_some(()));
+    c.wait_status("stopped");
     c.verb("delete").ok();
 }
 

@@ -235,11 +235,11 @@ fn poststop_comes_after_the_resources_are_gone() {
 #[test]
 fn timeout() {
     let mut c = Case::new();
-    let mut hook = shell("sleep 1000");
+    let mut hook = shell("exec sleep 1000");
     hook["timeout"] = json!(1);
     c.push("/hooks/createRuntime", hook);
     let start = Instant::now();
-    c.create().fails_with(&["hooks.createRuntime[0]", "timeout"]);
+    c.create().fails_with(&["hooks.createRuntime[0]", "timed out"]);
     assert!((1..6).contains(&start.elapsed().as_secs()), "{:?}", start.elapsed());
     c.assert_nothing_left();
 }

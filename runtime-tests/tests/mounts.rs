@@ -563,23 +563,34 @@ fn overlay_with_whiteouts() {
 
 #[test]
 fn overlay_as_the_root() {
+    // As engines do: layers, the top one writable, mounted on the bundle's rootfs.
     require!(host::filesystem("overlay"));
     let mut c = Case::new();
-    let (upper, work) = (c.dir.join("up"), c.dir.join("work"));
-    fs::create_dir_all(&upper).unwrap();
-    fs::create_dir_all(&work).unwrap();
-    let options = [
-        format!("lowerdir={}", c.rootfs("").display()),
-        format!("upperdir={}", upper.display()),
-        format!("workdir={}", work.display()),
-    ];
-    let options: Vec<&str> = options.iter().map(String::as_str).collect();
-    let first = runtime_tests::bundle::mount("/", "overlay", "overlay", &options);
-    c.config["mounts"].as_array_mut().unwrap().insert(0, first);
-    c.sh("echo written > /new; rm /etc/group; cat /new");
-    assert_eq!(c.run().ok().text(), "written");
-    assert!(upper.join("new").exists() && !c.rootfs("new").exists());
-    assert!(c.rootfs("etc/group").exists(), "deleted only in the upper layer");
+    let image = c.dir.join("image");
+    fs::rename(c.rootfs(""), &image).unwrap();
+    for name in ["b/rootfs", "up", "work", "layer/etc"] {
+        fs::create_dir_all(c.dir.join(name)).unwrap();
+    }
+    sys::mknod(c.dir.join("layer/etc/group"), libc::S_IFCHR, 0, 0).unwrap();
+    let dir = c.dir.display();
+    let data = format!("lowerdir={dir}/layer:{dir}/image,upperdir={dir}/up,workdir={dir}/work");
+    sys::mount("overlay", c.rootfs(""), "overlay", 0, &data).unwrap();
+    c.sh("echo written > /new; rm /etc/passwd; ls /etc; cat /new");
+    let out = c.run();
+    sys::umount(c.rootfs("")).unwrap();
+    assert_eq!(out.ok().text(), "written", "neither the file whited out nor the one deleted");
+    assert!(c.dir.join("up/new").exists() && !image.join("new").exists());
+    assert!(image.join("etc/passwd").exists(), "deleted only in the upper layer");
+}
+
+#[test]
+fn nothing_is_mounted_over_the_root() {
+    for destination in ["/", "//", "/.", "/tmp/.."] {
+        let mut c = Case::new();
+        c.mount(destination, "tmpfs", "tmpfs", &[]);
+        c.create().fails_with(&["mounts[6]"]);
+        c.assert_nothing_left();
+    }
 }
 
 #[test]

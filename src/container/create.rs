@@ -59,7 +59,8 @@ pub fn run(rt: &Runtime, o: &RunOptions) -> Result<i32> {
     if !o.detach && !o.no_subreaper {
         sys::ids::set_subreaper().step("cannot become a subreaper")?;
     }
-    let (ours, theirs) = if terminal && !o.detach { console_pair().map(|(a, b)| (Some(a), Some(b)))? } else { (None, None) };
+    let (ours, theirs) =
+        if terminal && !o.detach { console_pair().map(|(a, b)| (Some(a), Some(b)))? } else { (None, None) };
     let mut making = Making::begin(rt, prepared, WaitFor::Nothing)?;
     making.bring_up(&interrupts, WaitFor::Nothing, theirs)?;
     let notify = notify::listen(&making.handle)?;
@@ -81,7 +82,8 @@ pub fn run(rt: &Runtime, o: &RunOptions) -> Result<i32> {
 /// # Errors
 /// The errno of socketpair(2).
 pub fn console_pair() -> Result<(OwnedFd, OwnedFd)> {
-    socketpair(AddressFamily::Unix, SockType::Stream, None, SockFlag::SOCK_CLOEXEC).step("cannot make a socket for the terminal")
+    socketpair(AddressFamily::Unix, SockType::Stream, None, SockFlag::SOCK_CLOEXEC)
+        .step("cannot make a socket for the terminal")
 }
 
 /// What init waits for before it executes the program.
@@ -194,16 +196,8 @@ impl Making {
     fn begin(rt: &Runtime, prepared: Prepared, wait: WaitFor) -> Result<Self> {
         let state = prepared.state()?;
         let (handle, lock) = Handle::make(rt, &prepared.id)?;
-        let mut making = Self {
-            handle,
-            lock: Some(lock),
-            state,
-            prepared,
-            listener: None,
-            cgroup: None,
-            child: None,
-            done: false,
-        };
+        let mut making =
+            Self { handle, lock: Some(lock), state, prepared, listener: None, cgroup: None, child: None, done: false };
         making.handle.write_state(&making.state)?;
         notify::set_up(&making.handle, &mut making.prepared.plan)?;
         if wait == WaitFor::Start {

@@ -162,7 +162,8 @@ pub fn until_execve(channel: &Channel) -> Result<()> {
 /// Says that the memory limit was what killed init, if the kernel says so.
 pub fn explain_oom(error: Error, cgroup: Option<&Cgroup>) -> Error {
     if cgroup.is_some_and(|c| c.oom_kills() > 0) {
-        return Error::new("container init was OOM-killed (memory limit too low?)").in_field("linux.resources.memory.limit");
+        return Error::new("container init was OOM-killed (memory limit too low?)")
+            .in_field("linux.resources.memory.limit");
     }
     error
 }

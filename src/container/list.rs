@@ -101,11 +101,15 @@ impl Owners {
     fn name(&mut self, uid: u32) -> String {
         let names = self.0.get_or_insert_with(|| {
             let passwd = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
-            passwd.lines().rev().filter_map(|line| {
-                let mut fields = line.split(':');
-                let name = fields.next()?;
-                Some((fields.nth(1)?.parse().ok()?, name.to_owned()))
-            }).collect()
+            passwd
+                .lines()
+                .rev()
+                .filter_map(|line| {
+                    let mut fields = line.split(':');
+                    let name = fields.next()?;
+                    Some((fields.nth(1)?.parse().ok()?, name.to_owned()))
+                })
+                .collect()
         });
         names.get(&uid).cloned().unwrap_or_else(|| format!("#{uid}"))
     }
@@ -129,5 +133,9 @@ pub fn processes(rt: &Runtime, id: &str) -> Result<Vec<i32>> {
 /// Why a verb that works on the cgroup cannot.
 pub fn no_cgroup(state: &State) -> Error {
     let error = Error::new("the container has no cgroup").message(format!("{:?}", state.id));
-    if state.orlop.manager == Manager::Disabled { error.hint("it was created with --cgroup-manager disabled") } else { error }
+    if state.orlop.manager == Manager::Disabled {
+        error.hint("it was created with --cgroup-manager disabled")
+    } else {
+        error
+    }
 }

@@ -27,7 +27,8 @@ pub fn open_joined(namespaces: &Namespaces) -> Result<Vec<(usize, NamespaceKind,
         match sys::process::namespace_type(&fd) {
             Ok(flag) if flag == kind.clone_flag() => opened.push((*index, *kind, fd)),
             Ok(flag) => {
-                let is = NamespaceKind::ALL.iter().find(|k| k.clone_flag() == flag).map_or("unknown", |k| k.spec_name());
+                let is =
+                    NamespaceKind::ALL.iter().find(|k| k.clone_flag() == flag).map_or("unknown", |k| k.spec_name());
                 return Err(Error::field(
                     format!("linux.namespaces[{index}].path"),
                     format!("is a {is} namespace, not {}", kind.spec_name()),

@@ -99,6 +99,7 @@ impl Console {
             sys::fd::dup_onto(&self.slave, number).step(step)?;
         }
         let socket = socket.ok_or_else(|| Error::new("nobody takes the terminal"))?;
-        sys::socket::send_fd(socket, PAYLOAD, self.master.as_fd()).step("cannot send the terminal to the console socket")
+        sys::socket::send_fd(socket, PAYLOAD, self.master.as_fd())
+            .step("cannot send the terminal to the console socket")
     }
 }

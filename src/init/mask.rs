@@ -90,7 +90,8 @@ fn empty_directory() -> Result<OwnedFd> {
 /// owner cannot be changed through the mask.
 fn null_device() -> Result<OwnedFd> {
     let step = "cannot open the null device for masks";
-    let fd = open(c"/dev/null", OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC, Mode::empty()).step_at(step, "/dev/null")?;
+    let fd = open(c"/dev/null", OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC, Mode::empty())
+        .step_at(step, "/dev/null")?;
     let stat = fstat(&fd).step(step)?;
     if !is_type(&stat, SFlag::S_IFCHR) || (major(stat.st_rdev), minor(stat.st_rdev)) != (1, 3) {
         return Err(Error::new(step).path("/dev/null").message("not the device c 1:3"));

@@ -201,7 +201,9 @@ impl Joiner {
     fn set_up(&mut self) -> Result<Program> {
         protect()?;
         if let Some(mask) = &self.process.affinity_initial {
-            sys::sched::set_affinity(mask).step("cannot set the cpu affinity").map_err(|e| e.in_field("process.execCPUAffinity.initial"))?;
+            sys::sched::set_affinity(mask)
+                .step("cannot set the cpu affinity")
+                .map_err(|e| e.in_field("process.execCPUAffinity.initial"))?;
         }
         join_keyring(self.common.keyring.as_deref())?;
         if self.namespaces != 0 {

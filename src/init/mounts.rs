@@ -40,7 +40,8 @@ pub fn make_all(plan: &Plan, root: &Root) -> Result<Late> {
 /// Names the destination.
 pub fn finish(late: Late) -> Result<()> {
     late.0.iter().try_for_each(|(destination, fd)| {
-        mount::set_attr(fd, libc::MOUNT_ATTR_RDONLY, 0, 0, false).step_at("cannot make the mount read-only", destination)
+        mount::set_attr(fd, libc::MOUNT_ATTR_RDONLY, 0, 0, false)
+            .step_at("cannot make the mount read-only", destination)
     })
 }
 
@@ -86,8 +87,10 @@ fn plain_directory(root: &Root, m: &Mount) -> Result<OwnedFd> {
         .flags(OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC)
         .resolve(ResolveFlag::RESOLVE_IN_ROOT | ResolveFlag::RESOLVE_NO_SYMLINKS);
     match openat2(root, Path::new(&m.destination), how) {
-        Err(Errno::ELOOP | Errno::ENOTDIR) => Err(Error::new("proc and sysfs must be mounted on an ordinary directory")
-            .hint("the path is a symlink or a file in the rootfs")),
+        Err(Errno::ELOOP | Errno::ENOTDIR) => {
+            Err(Error::new("proc and sysfs must be mounted on an ordinary directory")
+                .hint("the path is a symlink or a file in the rootfs"))
+        }
         Err(Errno::ENOENT) => {
             destination(root, m, Create::Dir)?;
             openat2(root, Path::new(&m.destination), how)
@@ -163,7 +166,8 @@ fn new_filesystem(root: &Root, m: &Mount, fs: &Filesystem<'_>, late: &mut Late) 
     if inherit_mode {
         // A tmpfs over an existing directory looks like the directory did.
         let mode = nix::sys::stat::Mode::from_bits_truncate(mode);
-        nix::sys::stat::fchmodat(&tree, c".", mode, FchmodatFlags::FollowSymlink).step("cannot set the mode of the tmpfs")?;
+        nix::sys::stat::fchmodat(&tree, c".", mode, FchmodatFlags::FollowSymlink)
+            .step("cannot set the mode of the tmpfs")?;
     }
     if m.tmpcopyup {
         copyup::copy(&to, &tree).map_err(|e| e.during("cannot copy the directory into the tmpfs"))?;
@@ -204,13 +208,18 @@ fn create(fs: &Filesystem<'_>, attr: u64) -> Result<OwnedFd> {
 fn cgroup_mount(plan: &Plan, root: &Root, m: &Mount) -> Result<OwnedFd> {
     let to = destination(root, m, Create::Dir)?;
     let own = plan.namespaces.has(NamespaceKind::Cgroup);
-    let tree = if own { create(&Filesystem { fstype: c"cgroup2", source: Some(c"cgroup"), flags: &[], data: &[] }, m.attr.set) } else { bind_host_cgroup(m) }?;
+    let tree = if own {
+        create(&Filesystem { fstype: c"cgroup2", source: Some(c"cgroup"), flags: &[], data: &[] }, m.attr.set)
+    } else {
+        bind_host_cgroup(m)
+    }?;
     mount::attach(&tree, &to).step("cannot attach the mount")?;
     Ok(tree)
 }
 
 fn bind_host_cgroup(m: &Mount) -> Result<OwnedFd> {
-    let host = cgroup::mount_point().ok_or_else(|| Error::new("cannot mount cgroup: the host has no cgroup v2 hierarchy"))?;
+    let host =
+        cgroup::mount_point().ok_or_else(|| Error::new("cannot mount cgroup: the host has no cgroup v2 hierarchy"))?;
     let path = CString::new(host.as_os_str().as_bytes()).map_err(|_| Error::new("NUL byte in a path"))?;
     let tree = mount::clone_tree_at(&path, false, true).step_at("cannot bind", host)?;
     if !m.attr.is_empty() {

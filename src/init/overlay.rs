@@ -22,12 +22,7 @@ const STAGE: &CStr = c"/proc";
 ///
 /// # Errors
 /// The errno and what the kernel said.
-pub fn mount(
-    data: &[(CString, Option<CString>)],
-    flags: &[CString],
-    attr: u64,
-    to: &OwnedFd,
-) -> Result<OwnedFd> {
+pub fn mount(data: &[(CString, Option<CString>)], flags: &[CString], attr: u64, to: &OwnedFd) -> Result<OwnedFd> {
     match detached(data, flags, attr) {
         Ok(Some(tree)) => {
             mount::attach(&tree, to).step("cannot attach the mount")?;
@@ -93,12 +88,7 @@ fn layers(value: &CStr) -> Vec<CString> {
     layers.into_iter().filter(|l| !l.is_empty()).filter_map(|l| CString::new(l).ok()).collect()
 }
 
-fn classic(
-    data: &[(CString, Option<CString>)],
-    flags: &[CString],
-    attr: u64,
-    to: &OwnedFd,
-) -> Result<OwnedFd> {
+fn classic(data: &[(CString, Option<CString>)], flags: &[CString], attr: u64, to: &OwnedFd) -> Result<OwnedFd> {
     let step = "cannot mount overlay";
     let words: Vec<Vec<u8>> = data
         .iter()

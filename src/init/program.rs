@@ -109,7 +109,8 @@ impl Program {
             nix::unistd::chdir(process.cwd.as_str()).map_err(|e| cwd_error(process, e))?;
         }
         check_cwd(process)?;
-        sys::fd::close_except(3, &[keep, &common.inherit].concat()).step("cannot close what the program must not have")?;
+        sys::fd::close_except(3, &[keep, &common.inherit].concat())
+            .step("cannot close what the program must not have")?;
         for fd in common.inherit.iter().filter_map(|fd| sys::fd::inherited(*fd)) {
             sys::fd::set_cloexec(fd, false).step("cannot hand over an fd")?;
         }
@@ -145,7 +146,9 @@ fn set_listen_fds(env: &mut Vec<CString>, count: u32) {
     env.retain(|e| !e.to_bytes().starts_with(b"LISTEN_FDS=") && !e.to_bytes().starts_with(b"LISTEN_PID="));
     let pid = nix::unistd::getpid();
     // Numbers hold no NUL byte.
-    env.extend([format!("LISTEN_FDS={count}"), format!("LISTEN_PID={pid}")].into_iter().filter_map(|e| CString::new(e).ok()));
+    env.extend(
+        [format!("LISTEN_FDS={count}"), format!("LISTEN_PID={pid}")].into_iter().filter_map(|e| CString::new(e).ok()),
+    );
 }
 
 /// Changes to the working directory, making it if missing. False: not permitted

@@ -152,7 +152,9 @@ mod tests {
     fn messages_survive_and_the_end_is_seen() {
         let (a, b) = Channel::pair().unwrap();
         let failed = Message::Failed(Box::new(Error::sys("x", libc::EPERM).path("/y")));
-        for message in [Message::RunHooks, Message::Continue, Message::Ready, Message::Executing, Message::Released, failed] {
+        for message in
+            [Message::RunHooks, Message::Continue, Message::Ready, Message::Executing, Message::Released, failed]
+        {
             a.send(&message).unwrap();
             assert_eq!(b.recv().unwrap(), Some(message));
         }

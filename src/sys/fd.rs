@@ -105,7 +105,12 @@ pub(crate) fn own(ret: libc::c_long) -> nix::Result<OwnedFd> {
 /// # Errors
 /// The errno of openat(2) or write(2).
 pub fn write_at(dir: impl AsFd, name: &CStr, data: &[u8]) -> nix::Result<()> {
-    let fd = nix::fcntl::openat(dir, name, OFlag::O_WRONLY | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW, nix::sys::stat::Mode::empty())?;
+    let fd = nix::fcntl::openat(
+        dir,
+        name,
+        OFlag::O_WRONLY | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW,
+        nix::sys::stat::Mode::empty(),
+    )?;
     write_all(&fd, data)
 }
 

@@ -229,9 +229,7 @@ pub fn exec_fd(fd: impl AsFd, args: &[CString], env: &[CString]) -> Errno {
     let (args, env) = (pointers(args), pointers(env));
     let fd = fd.as_fd().as_raw_fd();
     // SAFETY: as above, with an empty path for AT_EMPTY_PATH.
-    unsafe {
-        libc::syscall(libc::SYS_execveat, fd, c"".as_ptr(), args.as_ptr(), env.as_ptr(), libc::AT_EMPTY_PATH)
-    };
+    unsafe { libc::syscall(libc::SYS_execveat, fd, c"".as_ptr(), args.as_ptr(), env.as_ptr(), libc::AT_EMPTY_PATH) };
     Errno::last()
 }
 
@@ -259,10 +257,8 @@ pub fn kernel_cwd() -> nix::Result<Vec<u8>> {
 /// `EACCES` when it may not, or the errno of the path walk.
 pub fn may_execute(path: &CStr) -> nix::Result<()> {
     // SAFETY: a C string and numbers.
-    check(unsafe {
-        libc::syscall(libc::SYS_faccessat2, libc::AT_FDCWD, path.as_ptr(), libc::X_OK, libc::AT_EACCESS)
-    })
-    .map(drop)
+    check(unsafe { libc::syscall(libc::SYS_faccessat2, libc::AT_FDCWD, path.as_ptr(), libc::X_OK, libc::AT_EACCESS) })
+        .map(drop)
 }
 
 /// setdomainname(2).

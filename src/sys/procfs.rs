@@ -42,9 +42,9 @@ impl Procfs {
     /// # Errors
     /// The errno of openat2(2); `EXDEV` when something is mounted over the way.
     pub fn file(&self, name: &CStr, flags: OFlag) -> nix::Result<OwnedFd> {
-        let how = OpenHow::new().flags(flags | OFlag::O_CLOEXEC).resolve(
-            ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_XDEV | ResolveFlag::RESOLVE_NO_MAGICLINKS,
-        );
+        let how = OpenHow::new()
+            .flags(flags | OFlag::O_CLOEXEC)
+            .resolve(ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_XDEV | ResolveFlag::RESOLVE_NO_MAGICLINKS);
         openat2(&self.0, name, how)
     }
 

@@ -29,9 +29,7 @@ pub fn list(fd: impl AsFd) -> nix::Result<Vec<CString>> {
 pub fn get(fd: impl AsFd, name: &CStr) -> nix::Result<Vec<u8>> {
     let mut buf = vec![0u8; 64 * 1024];
     // SAFETY: a C string, pointer and length of one buffer.
-    let ret = unsafe {
-        libc::fgetxattr(fd.as_fd().as_raw_fd(), name.as_ptr(), buf.as_mut_ptr().cast(), buf.len())
-    };
+    let ret = unsafe { libc::fgetxattr(fd.as_fd().as_raw_fd(), name.as_ptr(), buf.as_mut_ptr().cast(), buf.len()) };
     buf.truncate(usize::try_from(check(ret as libc::c_long)?).unwrap_or(0));
     Ok(buf)
 }
@@ -42,8 +40,6 @@ pub fn get(fd: impl AsFd, name: &CStr) -> nix::Result<Vec<u8>> {
 /// The errno of fsetxattr(2).
 pub fn set(fd: impl AsFd, name: &CStr, value: &[u8]) -> nix::Result<()> {
     // SAFETY: a C string, pointer and length of one slice.
-    let ret = unsafe {
-        libc::fsetxattr(fd.as_fd().as_raw_fd(), name.as_ptr(), value.as_ptr().cast(), value.len(), 0)
-    };
+    let ret = unsafe { libc::fsetxattr(fd.as_fd().as_raw_fd(), name.as_ptr(), value.as_ptr().cast(), value.len(), 0) };
     check(ret.into()).map(drop)
 }

@@ -1,5 +1,7 @@
 //! The system calls that std lacks: the only unsafe code of the tests.
 
+pub mod trace;
+
 use std::ffi::{CString, c_void};
 use std::fs::File;
 use std::io;
@@ -48,6 +50,15 @@ pub fn errno_name(e: &io::Error) -> String {
 pub fn die_with_parent(command: &mut Command) {
     // SAFETY: prctl is async-signal-safe.
     unsafe { command.pre_exec(|| check(libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL)).map(|_| ())) };
+}
+
+/// No descriptor but 0, 1 and 2 survives exec, unless passed later.
+pub fn close_on_exec_from_3(command: &mut Command) {
+    const CLOSE_RANGE_CLOEXEC: i32 = 4;
+    // SAFETY: only flags of descriptors change; async-signal-safe.
+    unsafe {
+        command.pre_exec(|| check(libc::syscall(libc::SYS_close_range, 3, u32::MAX, CLOSE_RANGE_CLOEXEC)).map(|_| ()))
+    };
 }
 
 /// `fds` become 3, 4, … of the command, open across exec.

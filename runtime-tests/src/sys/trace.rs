@@ -1,0 +1,155 @@
+//! Killing a command at its n-th system call, or its child at the child's.
+//!
+//! strace's `--inject=…:signal=KILL:when=N` counts per process but can't be
+//! told which process is meant: parent and child would both die at their
+//! N-th call. This small tracer can, and takes no start-up time.
+
+use std::collections::HashMap;
+use std::io;
+use std::os::unix::process::CommandExt;
+use std::process::Command;
+
+use super::{check, kill};
+
+/// Whose system calls are counted, and who is killed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Who {
+    /// The command itself is killed at its n-th call.
+    Parent,
+    /// A process it made is killed at its n-th call; the command lives on.
+    Child,
+    /// All of them, when the command reaches its n-th call.
+    All,
+}
+
+/// How it went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// The n-th call was reached, and somebody killed there.
+    Killed {
+        /// The number of the system call it was about to make.
+        syscall: u64,
+    },
+    /// It ended before anybody made an n-th call.
+    Completed {
+        /// The command's wait status.
+        status: i32,
+    },
+}
+
+#[derive(Default)]
+struct Tracee {
+    calls: usize,
+    inside: bool,
+    started: bool,
+}
+
+struct Tracer {
+    parent: i32,
+    who: Who,
+    nth: usize,
+    tracees: HashMap<i32, Tracee>,
+    killed: Option<u64>,
+}
+
+/// Runs a command to its end, killing as told.
+///
+/// In a thread of its own: when that ends, whatever the command left running
+/// is no longer traced.
+pub fn kill_at(command: &mut Command, who: Who, nth: usize) -> io::Result<End> {
+    std::thread::scope(|scope| scope.spawn(|| trace(command, who, nth)).join().expect("the tracer"))
+}
+
+fn trace(command: &mut Command, who: Who, nth: usize) -> io::Result<End> {
+    let me = || ptrace(libc::PTRACE_TRACEME, 0, 0);
+    // SAFETY: ptrace is a plain system call.
+    unsafe { command.pre_exec(me) };
+    #[allow(clippy::zombie_processes)] // waited for below, by pid
+    let parent = command.spawn()?.id() as i32;
+    let mut status = 0;
+    // SAFETY: writes one int.
+    check(unsafe { libc::waitpid(parent, &mut status, libc::__WALL) })?;
+    let options = libc::PTRACE_O_TRACESYSGOOD
+        | libc::PTRACE_O_TRACEEXEC
+        | libc::PTRACE_O_TRACEFORK
+        | libc::PTRACE_O_TRACEVFORK
+        | libc::PTRACE_O_TRACECLONE;
+    ptrace(libc::PTRACE_SETOPTIONS, parent, options as usize)?;
+    let mut tracer = Tracer { parent, who, nth, tracees: HashMap::new(), killed: None };
+    tracer.tracees.insert(parent, Tracee { started: true, ..Tracee::default() });
+    ptrace(libc::PTRACE_SYSCALL, parent, 0)?;
+    let status = tracer.until_parent_ends()?;
+    Ok(match tracer.killed {
+        Some(syscall) => End::Killed { syscall },
+        None => End::Completed { status },
+    })
+}
+
+/// For the requests that take a number, or nothing, as data.
+fn ptrace(request: libc::c_uint, pid: i32, data: usize) -> io::Result<()> {
+    // SAFETY: no request used with this function takes a pointer.
+    check(unsafe { libc::ptrace(request, pid, std::ptr::null_mut::<libc::c_void>(), data) }).map(|_| ())
+}
+
+impl Tracer {
+    fn until_parent_ends(&mut self) -> io::Result<i32> {
+        loop {
+            let mut status = 0;
+            // SAFETY: writes one int. Not other threads' children: __WNOTHREAD.
+            let pid = check(unsafe { libc::waitpid(-1, &mut status, libc::__WALL | libc::__WNOTHREAD) })? as i32;
+            if libc::WIFSTOPPED(status) {
+                let signal = self.stopped(pid, status);
+                // It may have been killed in between.
+                let _ = ptrace(libc::PTRACE_SYSCALL, pid, signal as usize);
+            } else {
+                self.tracees.remove(&pid);
+                if pid == self.parent {
+                    return Ok(status);
+                }
+            }
+        }
+    }
+
+    /// What to do at a stop; gives the signal to be delivered.
+    fn stopped(&mut self, pid: i32, status: i32) -> i32 {
+        let signal = libc::WSTOPSIG(status);
+        let tracee = self.tracees.entry(pid).or_default();
+        if signal == libc::SIGTRAP | 0x80 {
+            tracee.inside = !tracee.inside;
+            if tracee.inside {
+                tracee.calls += 1;
+                self.call(pid);
+            }
+            return 0;
+        }
+        if !tracee.started {
+            // A new process begins with a SIGSTOP of the tracing itself.
+            tracee.started = true;
+            return 0;
+        }
+        if status >> 16 != 0 {
+            return 0;
+        }
+        signal
+    }
+
+    /// A system call is about to be made.
+    fn call(&mut self, pid: i32) {
+        let calls = self.tracees[&pid].calls;
+        let counted = (pid == self.parent) != (self.who == Who::Child);
+        if self.killed.is_some() || !counted || calls != self.nth {
+            return;
+        }
+        self.killed = Some(syscall_number(pid));
+        let all: Vec<i32> = self.tracees.keys().copied().collect();
+        for victim in all.into_iter().filter(|p| *p == pid || self.who == Who::All) {
+            let _ = kill(victim, libc::SIGKILL);
+        }
+    }
+}
+
+/// The number of the call a stopped process is entering, for messages.
+fn syscall_number(pid: i32) -> u64 {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/syscall")).unwrap_or_default();
+    text.split(' ').next().and_then(|n| n.parse().ok()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,166 @@
+//! The kill sweep: every command is killed at each of its system calls in
+//! turn, and so is the process it makes. Afterwards `delete --force` must
+//! leave nothing, and the same id must work again.
+//!
+//! By default every call of a command is tried. `SWEEP=9` tries every ninth;
+//! `SWEEP=full` also kills both together.
+
+use std::fs;
+use std::process::{Command, Stdio};
+
+use runtime_tests::sys::trace::{End, Who, kill_at};
+use runtime_tests::{Case, leaks, paths};
+
+/// How many calls to go forward each time.
+fn step() -> usize {
+    std::env::var("SWEEP").ok().and_then(|n| n.parse().ok()).unwrap_or(1)
+}
+
+fn full() -> bool {
+    std::env::var("SWEEP").is_ok_and(|s| s == "full")
+}
+
+/// No command makes more calls than this; the sweep would not end.
+const MOST: usize = 5000;
+
+fn command(c: &Case, args: &[&str]) -> Command {
+    let mut command = Command::new(paths::orlop());
+    command.arg("--root").arg(&c.root).args(args).env(leaks::MARK, &c.id).current_dir(&c.bundle);
+    command.stdin(Stdio::null());
+    for (name, n) in [("out", 1), ("err", 2)] {
+        let file = fs::File::create(c.dir.join(format!("sweep.{name}"))).expect("output file");
+        if n == 1 {
+            command.stdout(file)
+        } else {
+            command.stderr(file)
+        };
+    }
+    command
+}
+
+/// Kills `args` at its n-th call for n = 1, 2, … until it completes unharmed.
+fn sweep(who: Who, args: &[&str], mut setup: impl FnMut(&mut Case)) {
+    let mut c = Case::new();
+    c.args(&["/bin/true"]);
+    c.write();
+    let full_args: Vec<&str> = args.to_vec();
+    let mut faults = Vec::new();
+    let mut n = 1;
+    loop {
+        assert!(n < MOST, "{args:?} never completes");
+        setup(&mut c);
+        let id = c.id.clone();
+        let argv: Vec<&str> = full_args.iter().map(|a| if *a == "ID" { id.as_str() } else { a }).collect();
+        let end = kill_at(&mut command(&c, &argv), who, n).expect("ptrace");
+        let fault = look(&c).err();
+        if let (Some(fault), End::Killed { syscall }) = (&fault, end) {
+            faults.push(format!("killed at call {n} (number {syscall}): {fault}"));
+            c.forget();
+        }
+        if let End::Completed { status } = end {
+            assert_eq!(status & 0x7f, 0, "{args:?} died of a signal by itself");
+            assert_eq!(fault, None, "even unharmed");
+            break;
+        }
+        n += step();
+    }
+    assert!(faults.is_empty(), "{who:?} of {args:?}, {} of {n} calls:\n{}", faults.len(), faults.join("\n"));
+    // The sweep itself must have happened.
+    assert!(n > 20 * usize::from(who != Who::Child), "{args:?} made only {n} calls");
+}
+
+/// `delete --force` succeeds, nothing is left, the id can be used again.
+fn look(c: &Case) -> Result<(), String> {
+    let forced = c.orlop(&["delete", "--force", &c.id]).go();
+    if forced.code() != 0 {
+        return Err(format!("delete --force: {}", forced.stderr.trim_end()));
+    }
+    c.nothing_left()?;
+    let again = c.orlop(&["create", "-b"]).arg(&c.bundle).arg(&c.id).go();
+    if again.code() != 0 {
+        return Err(format!("create again: {}", again.stderr.trim_end()));
+    }
+    let forced = c.orlop(&["delete", "--force", &c.id]).go();
+    if forced.code() != 0 {
+        return Err(format!("delete --force again: {}", forced.stderr.trim_end()));
+    }
+    c.nothing_left()
+}
+
+fn nothing(_: &mut Case) {}
+
+fn created(c: &mut Case) {
+    c.orlop(&["create", "-b"]).arg(&c.bundle).arg(&c.id).go().ok();
+}
+
+fn running(c: &mut Case) {
+    c.args(&["/bin/sleep", "1000"]);
+    c.write();
+    created(c);
+    c.verb("start").ok();
+}
+
+fn stopped(c: &mut Case) {
+    created(c);
+    c.kill("KILL").ok();
+    c.wait_status("stopped");
+}
+
+const CREATE: [&str; 2] = ["create", "ID"];
+const RUN: [&str; 2] = ["run", "ID"];
+const EXEC: [&str; 3] = ["exec", "ID", "/bin/true"];
+
+#[test]
+fn create_is_killed() {
+    sweep(Who::Parent, &CREATE, nothing);
+}
+
+#[test]
+fn create_loses_its_child() {
+    sweep(Who::Child, &CREATE, nothing);
+}
+
+#[test]
+fn run_is_killed() {
+    sweep(Who::Parent, &RUN, nothing);
+}
+
+#[test]
+fn run_loses_its_child() {
+    sweep(Who::Child, &RUN, nothing);
+}
+
+#[test]
+fn start_is_killed() {
+    sweep(Who::Parent, &["start", "ID"], created);
+}
+
+#[test]
+fn exec_is_killed() {
+    sweep(Who::Parent, &EXEC, running);
+}
+
+#[test]
+fn exec_loses_its_child() {
+    sweep(Who::Child, &EXEC, running);
+}
+
+#[test]
+fn delete_is_killed() {
+    sweep(Who::Parent, &["delete", "ID"], stopped);
+}
+
+#[test]
+fn forced_delete_is_killed() {
+    sweep(Who::Parent, &["delete", "--force", "ID"], running);
+}
+
+#[test]
+fn everybody_is_killed() {
+    if !full() {
+        runtime_tests::skip!("only with SWEEP=full");
+    }
+    sweep(Who::All, &CREATE, nothing);
+    sweep(Who::All, &RUN, nothing);
+    sweep(Who::All, &EXEC, running);
+}
