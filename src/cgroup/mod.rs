@@ -99,10 +99,8 @@ impl Cgroup {
                 (Err(e), _) => return Err(self.refused(setting, e)),
             }
         }
-        match &plan.devices {
-            Some(rules) => devices::install(self.fd(), self.fresh, rules),
-            None => Ok(()),
-        }
+        // Without rules in the config the default ones hold: deny by default.
+        devices::install(self.fd(), self.fresh, plan.devices.as_deref().unwrap_or_default())
     }
 
     fn refused(&self, setting: &CgroupSetting, errno: Errno) -> Error {
@@ -189,19 +187,17 @@ impl Cgroup {
         fs::read(self.fd(), "memory.events").ok().and_then(|text| fs::flat_value(&text, "oom_kill")).unwrap_or(0)
     }
 
-    /// Removes the cgroup, its sub-cgroups, and those of its parents that
-    /// were made for it and are empty. What was there before us stays.
+    /// Removes the cgroup (also one that was there before, empty, and given to
+    /// the container), its sub-cgroups, and those of its parents that were made
+    /// for it and are empty.
     ///
     /// Waits for processes that are dying, and fails for those that are not.
     pub fn remove(target: &Target) -> Result<()> {
-        if target.made == 0 {
-            return Ok(());
-        }
         match fs::rmdir(AT_FDCWD, &target.path) {
             Err(Errno::EBUSY | Errno::ENOTEMPTY) => remove_busy(&target.path)?,
             done => done.step_at("cannot remove the cgroup", &target.path)?,
         }
-        for parent in target.path.ancestors().skip(1).take(target.made - 1) {
+        for parent in target.path.ancestors().skip(1).take(target.made.saturating_sub(1)) {
             // In use by others, or gone with them: either way not our concern any more.
             if fs::rmdir(AT_FDCWD, parent).is_err() {
                 break;

@@ -9,7 +9,7 @@ use nix::sys::socket::{AddressFamily, Backlog, SockFlag, SockType, bind, listen,
 use serde_json::value::RawValue;
 
 use super::foreground::{self, Foreground};
-use super::handle::{Handle, Lock, START_SOCKET};
+use super::handle::{Handle, Lock, START_SOCKET, already_exists};
 use super::launch::{Child, InheritedFds, Interrupts, explain_oom, until_execve};
 use super::namespaces::{ChildrenIn, open_joined};
 use super::outputs::{Outputs, check_terminal};
@@ -36,8 +36,9 @@ use crate::sys::procfs::Procfs;
 /// failed, with everything undone.
 pub fn create(rt: &Runtime, o: &CreateOptions) -> Result<()> {
     protect::ensure()?;
+    let inherit = InheritedFds::find(o.preserve_fds);
     let interrupts = Interrupts::hold()?;
-    let prepared = Prepared::new(rt, o, true)?;
+    let prepared = Prepared::new(rt, o, inherit, true)?;
     let mut making = Making::begin(rt, prepared, WaitFor::Start)?;
     making.bring_up(&interrupts, WaitFor::Start, None)?;
     making.finish().map(drop)
@@ -50,8 +51,9 @@ pub fn create(rt: &Runtime, o: &CreateOptions) -> Result<()> {
 /// As [`create`], and what prevents the program from being executed.
 pub fn run(rt: &Runtime, o: &RunOptions) -> Result<i32> {
     protect::ensure()?;
+    let inherit = InheritedFds::find(o.create.preserve_fds);
     let interrupts = Interrupts::hold()?;
-    let prepared = Prepared::new(rt, &o.create, o.detach)?;
+    let prepared = Prepared::new(rt, &o.create, inherit, o.detach)?;
     let terminal = prepared.plan.process.as_ref().is_some_and(|p| p.terminal);
     if prepared.process_json.is_none() {
         return Err(Error::field("process", "missing, so there is nothing to run"));
@@ -109,12 +111,15 @@ struct Prepared {
 }
 
 impl Prepared {
-    fn new(rt: &Runtime, o: &CreateOptions, detached: bool) -> Result<Self> {
+    fn new(rt: &Runtime, o: &CreateOptions, inherit: InheritedFds, detached: bool) -> Result<Self> {
         check_id(&o.id)?;
-        let inherit = InheritedFds::find(o.preserve_fds);
+        if rt.dir(&o.id).exists() {
+            return Err(already_exists(&o.id));
+        }
         let bundle = bundle(o.bundle.as_deref())?;
         let config = o.config.as_deref().map(std::path::absolute).transpose().step("cannot find --config")?;
-        let loaded = spec::load(&bundle, config.as_deref())?;
+        let mut loaded = spec::load(&bundle, config.as_deref())?;
+        preflight::drop_mount_label(&mut loaded.plan);
         loaded.plan.warnings.iter().for_each(|w| log::warn(w));
         let terminal = loaded.plan.process.as_ref().is_some_and(|p| p.terminal);
         check_terminal(terminal, o.console_socket.is_some(), detached)?;
@@ -124,9 +129,6 @@ impl Prepared {
             Manager::Systemd => return Err(Error::new("the systemd cgroup manager is not supported yet")),
             Manager::Cgroupfs => Some(cgroup::plan(&loaded.plan.cgroup, &o.id)?),
         };
-        if rt.dir(&o.id).exists() {
-            return Err(Error::new("container with given ID already exists").message(format!("{:?}", o.id)));
-        }
         Ok(Self {
             id: o.id.clone(),
             manager: rt.manager,

@@ -81,7 +81,7 @@ fn process(state: &State, o: &ExecOptions) -> Result<Process> {
     let mut process = match (&o.process, saved) {
         (Some(path), base) => {
             let text = std::fs::read_to_string(path).step_at("cannot read --process", path)?;
-            let mut process = spec::load_process(&text, base)?;
+            let mut process = spec::load_process(&text, base).map_err(|e| e.path(path))?;
             process.terminal |= o.tty;
             process
         }

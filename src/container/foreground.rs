@@ -125,6 +125,8 @@ impl Relay {
         let (_, master) = sys::socket::recv_fd(socket, &mut name).step(step)?;
         let master = master.ok_or_else(|| Error::new(step).message("none was sent"))?;
         nix::fcntl::fcntl(&master, nix::fcntl::FcntlArg::F_SETFL(nix::fcntl::OFlag::O_NONBLOCK)).step(step)?;
+        // What is captured from us is to have plain lines (as with runc).
+        tty::clear_onlcr(&master).step(step)?;
         // Without a terminal of our own the bytes are passed all the same.
         let saved = tty::set_raw(std::io::stdin()).ok();
         let relay = Self { master, saved, input_open: true, output_open: true, pending: Vec::new() };

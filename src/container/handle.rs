@@ -36,6 +36,11 @@ pub struct Handle {
 #[must_use]
 pub struct Lock(#[expect(dead_code, reason = "held, not read")] Flock<OwnedFd>);
 
+/// The text engines know for an id that is taken.
+pub fn already_exists(id: &str) -> Error {
+    Error::new("container with given ID already exists").message(format!("{id:?}"))
+}
+
 fn does_not_exist(id: &str) -> Error {
     Error::new("container does not exist").message(format!("{id:?}"))
 }
@@ -57,7 +62,7 @@ impl Handle {
             other => other,
         }
         .map_err(|e| match e {
-            Errno::EEXIST => Error::new("container with given ID already exists").message(format!("{id:?}")),
+            Errno::EEXIST => already_exists(id),
             e => Error::sys(step, e).path(&path),
         })?;
         let handle = Self { dir: open_dir(&path).step_at(step, &path)?, path };

@@ -6,7 +6,7 @@ use nix::sys::statfs::statfs;
 
 use super::{CreateOptions, Manager};
 use crate::error::{Error, Result};
-use crate::spec::plan::{NamespaceKind, Plan, Process};
+use crate::spec::plan::{MountKind, NamespaceKind, Plan, Process};
 
 /// Checks the plan against the host.
 ///
@@ -19,15 +19,13 @@ pub fn check(plan: &Plan, options: &CreateOptions, manager: Manager) -> Result<(
     if let Some(process) = &plan.process {
         faults.extend(security_modules(process).err());
     }
-    if plan.mount_label.is_some() && !selinux_enabled() {
-        faults.push(Error::field("linux.mountLabel", "selinux is not enabled on this host"));
-    }
     if options.no_pivot && plan.root_propagation.is_some_and(|p| p.kind == libc::MS_PRIVATE) {
         faults.push(Error::field("linux.rootfsPropagation", "private needs pivot_root, which --no-pivot forbids"));
     }
-    if manager == Manager::Disabled && !plan.cgroup.settings.is_empty() {
-        let fields: Vec<&str> = plan.cgroup.settings.iter().map(|s| s.field.as_str()).collect();
-        faults.push(Error::field(fields.join(", "), "limits need a cgroup, and --cgroup-manager is disabled"));
+    if manager == Manager::Disabled {
+        let devices = plan.cgroup.devices.iter().map(|_| "linux.resources.devices");
+        let fields = plan.cgroup.settings.iter().map(|s| s.field.as_str()).chain(devices);
+        faults.extend(fields.map(|field| Error::field(field, "needs a cgroup, and --cgroup-manager is disabled")));
     }
     Error::join("invalid config", faults).map_or(Ok(()), Err)
 }
@@ -72,6 +70,18 @@ pub fn security_modules(process: &Process) -> Result<()> {
         return Err(Error::field("process.selinuxLabel", "selinux is not enabled on this host"));
     }
     Ok(())
+}
+
+/// A mount label says how files are shown to SELinux. On a host without it
+/// there is nobody to show them to, and engines send it all the same.
+pub fn drop_mount_label(plan: &mut Plan) {
+    let Some(label) = plan.mount_label.clone().filter(|_| !selinux_enabled()) else { return };
+    for mount in &mut plan.mounts {
+        if let MountKind::Fs { data, .. } = &mut mount.kind {
+            data.retain(|(_, value)| value.as_deref().is_none_or(|v| v.to_bytes() != label.as_bytes()));
+        }
+    }
+    plan.warnings.push("linux.mountLabel: selinux is not enabled on this host".to_owned());
 }
 
 fn apparmor_enabled() -> bool {

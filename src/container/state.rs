@@ -143,7 +143,10 @@ impl State {
         };
         // The pidfd came first: if the start time fits now, it is of the same process.
         match Stat::read(self.init_process_pid) {
-            Ok(stat) if stat.start_time == self.init_process_start && !stat.ended() => Ok(Some(pidfd)),
+            Ok(stat) if stat.start_time == self.init_process_start && !stat.ending() => {
+                let ended = sys::process::wait_exit(&pidfd, 0).step("cannot poll init's pidfd")?;
+                Ok((!ended).then_some(pidfd))
+            }
             Ok(_) | Err(Errno::ENOENT | Errno::ESRCH) => Ok(None),
             Err(e) => Err(Error::sys("cannot read init's start time", e)),
         }
@@ -155,10 +158,11 @@ impl State {
     }
 }
 
-/// The two fields of `/proc/PID/stat` that we need.
-#[derive(Debug, Clone, Copy)]
+/// The fields of `/proc/PID/stat` that we need.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Stat {
-    state: u8,
+    flags: u32,
+    threads: u32,
     start_time: u64,
 }
 
@@ -177,15 +181,18 @@ impl Stat {
         let end = text.iter().rposition(|b| *b == b')')?;
         let rest = std::str::from_utf8(text.get(end + 2..)?).ok()?;
         let mut fields = rest.split_ascii_whitespace();
-        let state = fields.next()?.bytes().next()?;
-        // `state` is field 3, the start time field 22.
-        let start_time = fields.nth(18)?.parse().ok()?;
-        Some(Self { state, start_time })
+        // `rest` begins with field 3; these are 9, 20 and 22.
+        let flags = fields.nth(6)?.parse().ok()?;
+        let threads = fields.nth(10)?.parse().ok()?;
+        let start_time = fields.nth(1)?.parse().ok()?;
+        Some(Self { flags, threads, start_time })
     }
 
-    /// Zombie or dead.
-    fn ended(self) -> bool {
-        matches!(self.state, b'Z' | b'X' | b'x')
+    /// On its way out for good: the last thread is in exit(2), where the init
+    /// of a pid namespace waits for everybody else to die first.
+    fn ending(self) -> bool {
+        const PF_EXITING: u32 = 4;
+        self.flags & PF_EXITING != 0 && self.threads <= 1
     }
 }
 
@@ -195,9 +202,8 @@ mod tests {
 
     #[test]
     fn stat_with_a_nasty_name() {
-        let text = b"12 (a) R 1 (b) S 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 9876 20 21";
-        let stat = Stat::parse(text).unwrap();
-        assert_eq!((stat.state, stat.start_time), (b'S', 9876));
+        let text = b"12 (a) R 1 (b) S 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 9876 23";
+        assert_eq!(Stat::parse(text), Some(Stat { flags: 9, threads: 20, start_time: 9876 }));
         assert!(Stat::parse(b"12 (x").is_none() && Stat::parse(b"").is_none());
     }
 

@@ -50,7 +50,6 @@ impl Console {
         let flags = OFlag::O_RDWR | OFlag::O_NOCTTY;
         let master = proc.magic_link(c"self/fd", &number, flags).step_at(step, path)?;
         let slave = tty::open_slave(&master).step_at(step, path)?;
-        tty::clear_onlcr(&slave).step("cannot set up the terminal")?;
         if let Some((rows, cols)) = process.console_size {
             tty::set_size(&master, Size { rows, cols })
                 .step("cannot set the terminal's size")

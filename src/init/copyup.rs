@@ -28,6 +28,10 @@ const MAX_DEPTH: usize = 256;
 /// # Errors
 /// Names the entry.
 pub fn copy(from: &OwnedFd, to: &OwnedFd) -> Result<()> {
+    // Both are O_PATH handles, through which nothing can be read or changed.
+    let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+    let reopen = |fd: &OwnedFd| openat(fd, c".", flags, Mode::empty()).step("cannot open");
+    let (from, to) = (&reopen(from)?, &reopen(to)?);
     let mut copier = Copier { top: to, links: HashMap::new() };
     copier.directory(from, to, b"", 0)?;
     dress(from, to)

@@ -37,6 +37,9 @@ use console::Console;
 use program::Program;
 use sync::{Channel, Message};
 
+/// More CPUs than Linux supports (`CONFIG_NR_CPUS` ≤ 8192).
+const ALL_CPUS: [u64; 128] = [u64::MAX; 128];
+
 /// When init executes the user's program.
 #[derive(Debug)]
 pub enum Start {
@@ -117,11 +120,14 @@ impl Init<'_> {
     fn set_up(&mut self) -> Result<Program> {
         let (plan, proc) = (self.plan, &self.common.procfs);
         protect()?;
+        // The caller may be pinned (CRI-O runs us under taskset); the container
+        // is not meant. Where that is not allowed, it is as pinned as we are.
+        let _ = sys::sched::set_affinity(&ALL_CPUS);
         join_keyring(self.common.keyring.as_deref())?;
         namespaces::enter(plan, &self.join, proc)?;
         sys::process::umask(0);
-        let root = rootfs::prepare(plan)?;
-        let late = mounts::make_all(plan, &root)?;
+        let mut root = rootfs::prepare(plan)?;
+        let late = mounts::make_all(plan, &mut root)?;
         devices::populate(plan, &root)?;
         let console = self.process.terminal.then(|| Console::open(&root, &self.process, proc)).transpose()?;
         if let Some(console) = &console {
@@ -223,6 +229,7 @@ fn protect() -> Result<()> {
     // Before any namespace is joined (CVE-2016-9962); inherited, but cheap to be sure of.
     sys::ids::set_dumpable(false).step(step)?;
     sys::ids::set_parent_death_signal(Signal::SIGKILL as i32).step(step)?;
+    sys::process::default_signals();
     sys::fd::cloexec_range(3, u32::MAX).step(step)
 }
 

@@ -26,10 +26,15 @@ pub struct Late(Vec<(String, OwnedFd)>);
 ///
 /// # Errors
 /// Names `mounts[i]`, the destination, and what the kernel said.
-pub fn make_all(plan: &Plan, root: &Root) -> Result<Late> {
+pub fn make_all(plan: &Plan, root: &mut Root) -> Result<Late> {
     let mut late = Late::default();
     for m in &plan.mounts {
-        make(plan, root, m, &mut late).map_err(|e| e.in_field(format!("mounts[{}]", m.index)).path(&m.destination))?;
+        let made = make(plan, root, m, &mut late);
+        let tree = made.map_err(|e| e.in_field(format!("mounts[{}]", m.index)).path(&m.destination))?;
+        if let (Some(tree), true) = (tree, m.destination == "/") {
+            // A layered image as the config's first mount: what comes after is in it.
+            *root = Root::new(tree);
+        }
     }
     Ok(late)
 }
@@ -45,11 +50,12 @@ pub fn finish(late: Late) -> Result<()> {
     })
 }
 
-fn make(plan: &Plan, root: &Root, m: &Mount, late: &mut Late) -> Result<()> {
+/// Makes one mount; `None` when it turned out to be a symlink to copy.
+fn make(plan: &Plan, root: &Root, m: &Mount, late: &mut Late) -> Result<Option<OwnedFd>> {
     let tree = match &m.kind {
         MountKind::Bind { source, recursive } => match bind(root, m, source, *recursive)? {
             Some(tree) => tree,
-            None => return Ok(()),
+            None => return Ok(None),
         },
         MountKind::Fs { fstype, source, flags, data } => {
             new_filesystem(root, m, &Filesystem { fstype, source: source.as_deref(), flags, data }, late)?
@@ -64,7 +70,7 @@ fn make(plan: &Plan, root: &Root, m: &Mount, late: &mut Late) -> Result<()> {
     for p in &m.propagation {
         mount::set_attr(&tree, 0, 0, p.kind, p.recursive).step("cannot set the mount's propagation")?;
     }
-    Ok(())
+    Ok(Some(tree))
 }
 
 /// Where the mount goes; made if missing.
@@ -118,6 +124,12 @@ fn bind(root: &Root, m: &Mount, source: &Path, recursive: bool) -> Result<Option
     }
     let create = if is_type(&stat, SFlag::S_IFDIR) { Create::Dir } else { Create::File };
     let to = destination(root, m, create)?;
+    let onto_dir = is_type(&fstat(&to).step("cannot stat the mount destination")?, SFlag::S_IFDIR);
+    if onto_dir != (create == Create::Dir) {
+        // The kernel would say EINVAL; docker explains ENOTDIR to its users.
+        let (from, onto) = if onto_dir { ("a file", "a directory") } else { ("a directory", "a file") };
+        return Err(Error::sys(format!("cannot mount {from} onto {onto}"), Errno::ENOTDIR));
+    }
     mount::attach(&tree, &to).step("cannot attach the mount")?;
     Ok(Some(tree))
 }

@@ -114,7 +114,6 @@ impl Program {
         for fd in common.inherit.iter().filter_map(|fd| sys::fd::inherited(*fd)) {
             sys::fd::set_cloexec(fd, false).step("cannot hand over an fd")?;
         }
-        kernel::default_sigpipe();
         // The end of the channel alone could be init's death as well.
         common.channel.send(&Message::Executing)?;
         let errno = kernel::exec(&self.path, &process.args, &self.env);

@@ -33,11 +33,13 @@ pub fn prepare(plan: &Plan) -> Result<Root> {
         cut_off(plan)?;
     }
     let fd = open(path.as_c_str(), DIRECTORY | OFlag::O_NOFOLLOW, Mode::empty()).step_at(step, &plan.rootfs)?;
-    // The clone would be a peer of a shared mount, and what the container
-    // mounts would appear on the host.
-    let on = containing_mount(fd.as_fd()).step_at("cannot find the rootfs's mount", &plan.rootfs)?;
-    mount::set_attr(&on, 0, 0, libc::MS_PRIVATE, false)
-        .step_at("cannot make the rootfs's mount private", &plan.rootfs)?;
+    if plan.root_propagation.is_none_or(|p| p.kind != libc::MS_SLAVE) {
+        // The clone would be a peer of a shared mount, and what the container
+        // mounts would appear on the host.
+        let on = containing_mount(fd.as_fd()).step_at("cannot find the rootfs's mount", &plan.rootfs)?;
+        let step = "cannot make the rootfs's mount private";
+        mount::set_attr(&on, 0, 0, libc::MS_PRIVATE, false).step_at(step, &plan.rootfs)?;
+    }
     let tree = mount::clone_tree(&fd, true).step_at("cannot clone the rootfs", &plan.rootfs)?;
     mount::attach(&tree, &fd).step_at("cannot attach the rootfs", &plan.rootfs)?;
     Ok(Root::new(tree))

@@ -42,6 +42,9 @@ fn resolve_one(field: String, hook: &SpecHook, faults: &mut Faults) -> Hook {
     for (name, list) in [("args", hook.args()), ("env", hook.env())] {
         for (i, s) in list.iter().flatten().enumerate() {
             faults.text(format!("{field}.{name}[{i}]"), s);
+            if name == "env" && !s.contains('=') {
+                faults.add(format!("{field}.env[{i}]"), format!("{s:?} is not NAME=value"));
+            }
         }
     }
     let args = hook.args().clone().filter(|a| !a.is_empty()).unwrap_or_else(|| vec![path]);

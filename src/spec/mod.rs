@@ -59,7 +59,7 @@ pub fn load(bundle: &Path, config: Option<&Path>) -> Result<Loaded> {
     let path = config.map_or_else(|| bundle.join("config.json"), Path::to_path_buf);
     let bytes = std::fs::read(&path).step_at("cannot read config", &path)?;
     let text = String::from_utf8(bytes).map_err(|_| Error::new("invalid config").path(&path).message("not UTF-8"))?;
-    resolve(&text, bundle)
+    resolve(&text, bundle).map_err(|e| e.path(&path))
 }
 
 /// Resolves the text of a config.

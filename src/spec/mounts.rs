@@ -218,17 +218,29 @@ fn destination(mount: &SpecMount, at: &str, faults: &mut Faults) -> Option<Strin
         return None;
     }
     let absolute = if given.starts_with('/') { given.into_owned() } else { format!("/{given}") };
-    if clean(&absolute) == "/" {
-        faults.add(path, "must not be the root of the container");
-        return None;
-    }
+    // So that everybody knows the root when they see it.
+    let absolute = if clean(&absolute) == "/" { "/".to_owned() } else { absolute };
     faults.text(path, &absolute)
+}
+
+/// A root that is a mount of the config's (a layered image as an overlay) must
+/// hold files; the kernel's own views do not.
+fn can_be_root(kind: &MountKind) -> bool {
+    const VIEWS: [&[u8]; 5] = [b"proc", b"sysfs", b"mqueue", b"devpts", b"cgroup2"];
+    match kind {
+        MountKind::Fs { fstype, .. } => !VIEWS.contains(&fstype.as_bytes()),
+        MountKind::Cgroup => false,
+        MountKind::Bind { .. } | MountKind::Remount => true,
+    }
 }
 
 /// A cover over parts of `/proc` can fake what the runtime and LSMs read
 /// there (CVE-2019-16884, CVE-2019-19921), so only known files may get one.
 fn check_destination(destination: &str, kind: &MountKind, at: &str, faults: &mut Faults) {
     let cleaned = clean(destination);
+    if cleaned == "/" && !can_be_root(kind) {
+        faults.add(format!("{at}.destination"), "must not be the root of the container");
+    }
     let Some(below) = cleaned.strip_prefix("/proc") else { return };
     let refused = match below.strip_prefix('/') {
         Some(file) => !PROC_FILES.contains(&file),

@@ -427,7 +427,7 @@ pub struct CgroupPlan {
     /// Files to be written, in order.
     pub settings: Vec<CgroupSetting>,
     /// `linux.resources.devices`, in order; `None` when the list is absent or
-    /// empty (then no device program is attached).
+    /// empty: the default devices are allowed all the same, and no others.
     pub devices: Option<Vec<DeviceRule>>,
 }
 

@@ -13,6 +13,16 @@ use super::{lists, scheduling};
 /// The umask of a process that asks for none.
 const DEFAULT_UMASK: u32 = 0o022;
 
+fn umask(given: Option<u32>, faults: &mut Faults) -> u32 {
+    match given {
+        Some(mask) if mask > 0o777 => {
+            faults.add("process.user.umask", format!("{mask} has other bits than 0777"));
+            DEFAULT_UMASK
+        }
+        given => given.unwrap_or(DEFAULT_UMASK),
+    }
+}
+
 /// Resolves a process object; all its paths start with `process`.
 pub(crate) fn resolve(process: &SpecProcess, faults: &mut Faults) -> Process {
     let terminal = process.terminal().unwrap_or_default();
@@ -34,7 +44,7 @@ pub(crate) fn resolve(process: &SpecProcess, faults: &mut Faults) -> Process {
         gid: user.gid(),
         additional_gids: user.additional_gids().clone().unwrap_or_default(),
         keep_groups: false,
-        umask: user.umask().unwrap_or(DEFAULT_UMASK) & 0o777,
+        umask: umask(user.umask(), faults),
         capabilities: process.capabilities().as_ref().map(capabilities),
         rlimits: rlimits(process.rlimits().as_deref().unwrap_or_default(), faults),
         no_new_privileges: process.no_new_privileges().unwrap_or_default(),

@@ -205,6 +205,19 @@ pub fn default_sigpipe() {
     unsafe { libc::signal(libc::SIGPIPE, libc::SIG_DFL) };
 }
 
+/// Sets every signal back to its default: what the caller ignores is not the
+/// container's business. (clone3 has reset handlers, but not what is ignored.)
+pub fn default_signals() {
+    // All zero is SIG_DFL with no flags, in the kernel's layout, which has no
+    // reserved signals as the C library's wrapper has.
+    let default = [0u64; 4];
+    for signal in 1..=64 {
+        let old = std::ptr::null_mut::<u64>();
+        // SAFETY: no handler of ours is set; KILL and STOP are refused, which is fine.
+        unsafe { libc::syscall(libc::SYS_rt_sigaction, signal, default.as_ptr(), old, size_of::<u64>()) };
+    }
+}
+
 /// setsid(2). Already being a leader is fine.
 pub fn new_session() {
     // SAFETY: no arguments.

@@ -80,6 +80,9 @@ pub fn set_raw(tty: impl AsFd) -> nix::Result<Termios> {
     let old = tcgetattr(&tty)?;
     let mut raw = old.clone();
     cfmakeraw(&mut raw);
+    // Output stays as it was: the container's terminal sends bare LF, which
+    // ours turns into CR LF if that is how it was set.
+    raw.output_flags = old.output_flags;
     tcsetattr(&tty, SetArg::TCSANOW, &raw)?;
     Ok(old)
 }
