@@ -584,6 +584,26 @@ fn overlay_as_the_root() {
 }
 
 #[test]
+fn an_overlay_mount_of_the_config_can_be_the_root() {
+    require!(host::filesystem("overlay"));
+    let mut c = Case::new();
+    let (image, layer, up) = (c.rootfs(""), c.dir.join("layer"), c.dir.join("up"));
+    for dir in [layer.join("etc"), up.clone(), c.dir.join("work"), c.dir.join("empty")] {
+        fs::create_dir_all(dir).unwrap();
+    }
+    sys::mknod(&layer.join("etc/passwd"), 0o20000, 0, 0).unwrap();
+    let lower = format!("lowerdir={}:{}", layer.display(), image.display());
+    let options = [lower, format!("upperdir={}", up.display()), format!("workdir={}", c.dir.join("work").display())];
+    c.set("/root/path", c.dir.join("empty").to_str().unwrap());
+    let root = json!({ "destination": "/", "type": "overlay", "source": "overlay", "options": options });
+    c.config.pointer_mut("/mounts").and_then(Value::as_array_mut).unwrap().insert(0, root);
+    c.sh("echo written > /new; ls /etc; cat /new; test -c /dev/null && test -d /proc/self && echo mounted inside");
+    assert_eq!(c.run().ok().text(), "group\nwritten\nmounted inside");
+    assert!(up.join("new").exists() && !image.join("new").exists());
+    assert_eq!(fs::read_dir(c.dir.join("empty")).unwrap().count(), 0, "nothing is made below the new root");
+}
+
+#[test]
 fn nothing_is_mounted_over_the_root() {
     for destination in ["/", "//", "/.", "/tmp/.."] {
         let mut c = Case::new();
