@@ -438,6 +438,8 @@ fn two_creates_of_one_id() {
 fn pid_reuse_does_not_fool_us() {
     // The recorded start time is another one: the number now names a stranger.
     let c = Case::started();
+    // Start times have a resolution of 10 ms.
+    std::thread::sleep(Duration::from_millis(50));
     let mut stranger = c.program("sleep").arg("1000").spawn();
     let pid = c.pid();
     let dir = c.root.join(&c.id);
