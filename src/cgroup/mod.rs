@@ -212,11 +212,18 @@ fn is_alternative(setting: &CgroupSetting, next: &CgroupSetting) -> bool {
     setting.file.starts_with("io.bfq.") && next.field == setting.field
 }
 
-/// Values that ask for what a kernel without the file does anyway: no swap
-/// limit without swap accounting, and the reservation half of a hugetlb limit
+/// "No limit" is what there is without the controller. In `unified` even that
+/// is an error (runtime-spec, config-linux.md, "Unified").
+fn is_unlimited(setting: &CgroupSetting) -> bool {
+    setting.value.split(' ').next() == Some("max") && !setting.field.starts_with("linux.resources.unified")
+}
+
+/// Values that ask for what a kernel without the file does anyway: no limit,
+/// no swap without swap accounting, and the reservation half of a hugetlb limit
 /// before Linux 5.7 (contract §2.13, as runc does).
 fn asks_nothing(setting: &CgroupSetting) -> bool {
-    (setting.file == "memory.swap.max" && matches!(setting.value.as_str(), "max" | "0"))
+    is_unlimited(setting)
+        || (setting.file == "memory.swap.max" && setting.value == "0")
         || (setting.file.starts_with("hugetlb.") && setting.file.ends_with(".rsvd.max"))
 }
 
@@ -322,8 +329,8 @@ fn enable(dir: BorrowedFd<'_>, wanted: &str, known: Option<String>) -> String {
 
 /// An error for each setting whose controller is not in `offered`, the contents of `file`.
 fn check_controllers(plan: &CgroupPlan, offered: &str, file: &Path) -> Result<()> {
-    let faults = plan.settings.iter().filter(|s| !missing_of(&s.controller, offered).is_empty());
-    let faults = faults.map(|s| {
+    let wanted = plan.settings.iter().filter(|s| !is_unlimited(s));
+    let faults = wanted.filter(|s| !missing_of(&s.controller, offered).is_empty()).map(|s| {
         Error::field(&s.field, format!("needs the cgroup v2 controller {}, which is not there", s.controller))
             .path(file)
             .hint("in use by cgroup v1, disabled at boot, or not delegated to this cgroup")

@@ -89,17 +89,16 @@ fn place(path: Option<&str>, id: &str, own: impl FnOnce() -> Result<String>) -> 
     if !given.is_absolute() {
         below.extend(parent_of_own(&own()?));
     }
-    let start = below.as_os_str().len();
+    let start = below.components().count();
     for component in given.components() {
         match component {
             Component::Normal(name) => below.push(name),
-            Component::RootDir | Component::CurDir => {}
-            Component::ParentDir | Component::Prefix(_) => {
-                return Err(Error::field(FIELD, format!("\"{}\" must not contain \"..\"", given.display())));
-            }
+            // Cleaned away, and never above where the path starts from.
+            Component::ParentDir if below.components().count() > start => drop(below.pop()),
+            _ => {}
         }
     }
-    if below.as_os_str().len() == start {
+    if below.components().count() == start {
         return Err(Error::field(FIELD, format!("\"{}\" names no cgroup below the mount point", given.display())));
     }
     Ok(below)
@@ -162,8 +161,11 @@ mod tests {
             (Some("a.slice:docker:id"), "0::/x/y", "x/a.slice:docker:id"),
             (None, "0::/../other", "c1"),
             (None, "9:cpu:/", "c1"),
-            (Some("/a/../b"), "0::/", "linux.cgroupsPath: \"/a/../b\" must not contain \"..\""),
-            (Some("../b"), "0::/", "linux.cgroupsPath: \"../b\" must not contain \"..\""),
+            (Some("/a/../b"), "0::/", "b"),
+            (Some("/../../b"), "0::/x/y", "b"),
+            (Some("../b"), "0::/x/y", "x/b"),
+            (Some("a/../../b"), "0::/x/y", "x/b"),
+            (Some("/a/.."), "0::/", "linux.cgroupsPath: \"/a/..\" names no cgroup below the mount point"),
             (Some("/"), "0::/", "linux.cgroupsPath: \"/\" names no cgroup below the mount point"),
         ] {
             assert_eq!(at(path, own), want, "{path:?} from {own:?}");
