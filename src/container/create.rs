@@ -66,14 +66,16 @@ pub fn run(rt: &Runtime, o: &RunOptions) -> Result<i32> {
     let mut making = Making::begin(rt, prepared, WaitFor::Nothing)?;
     making.bring_up(&interrupts, WaitFor::Nothing, theirs)?;
     let notify = notify::listen(&making.handle)?;
-    let running = making.run()?;
+    let running = making.run(&interrupts)?;
     let result = if o.detach {
-        notify.map_or(Ok(()), |n| n.forward_until_ready(&running.child.pidfd, running.child.pid)).map(|()| 0)
+        let (pidfd, pid) = (&running.child.pidfd, running.child.pid);
+        notify.map_or(Ok(()), |n| n.forward_until_ready(pidfd, pid, Some(&interrupts))).map(|()| 0)
     } else {
         let front = Foreground { pid: running.child.pid, pidfd: &running.child.pidfd, notify };
         foreground::attend(front, ours)
     };
-    if !o.detach && !o.keep {
+    // What never got ready, because we were told to stop, is not left behind.
+    if if o.detach { result.is_err() } else { !o.keep } {
         delete(rt, &o.create.id, true)?;
     }
     result
@@ -300,9 +302,9 @@ impl Making {
     }
 
     /// The middle of `run`: the program runs when this returns.
-    fn run(mut self) -> Result<Running> {
+    fn run(mut self, interrupts: &Interrupts) -> Result<Running> {
         let channel = self.settle()?;
-        let failed = until_execve(&channel).and_then(|()| poststart(&self.state));
+        let failed = until_execve(&channel, Some(interrupts)).and_then(|()| poststart(&self.state, Some(interrupts)));
         if let Err(e) = failed {
             let _ = kill::end(&self.state);
             if let Some(child) = &self.child {
@@ -363,7 +365,8 @@ fn host_hooks(plan: &Plan, state: &State, interrupts: &Interrupts) -> Result<()>
         annotations: &plan.annotations,
     };
     for list in [&plan.hooks.prestart, &plan.hooks.create_runtime] {
-        hooks::run_all(list, &report, Some(&plan.bundle), None, Some(interrupts.as_fd()))?;
+        let done = hooks::run_all(list, &report, Some(&plan.bundle), None, Some(interrupts.as_fd()));
+        done.map_err(|e| interrupts.explain(e))?;
     }
     Ok(())
 }

@@ -53,7 +53,7 @@ pub fn exec(rt: &Runtime, o: &ExecOptions) -> Result<i32> {
     let cgroup = open_cgroup(&state)?;
     let mut child = joining.fork()?;
     let ready = child.until_ready(&interrupts, || Ok(())).and_then(|()| child.release());
-    ready.and_then(|channel| until_execve(&channel)).map_err(|e| explain_oom(e, cgroup.as_ref()))?;
+    ready.and_then(|channel| until_execve(&channel, None)).map_err(|e| explain_oom(e, cgroup.as_ref()))?;
     outputs.announce(child.pid, &child.pidfd, "setns").inspect_err(|_| {
         let _ = sys::process::pidfd_kill(&child.pidfd, libc::SIGKILL);
         outputs.retract();

@@ -50,6 +50,29 @@ impl Interrupts {
     }
 }
 
+impl Interrupts {
+    /// The signal, if that is why something failed.
+    pub fn explain(&self, error: Error) -> Error {
+        self.check().err().unwrap_or(error)
+    }
+
+    /// Waits until there is something to read from `fd`.
+    ///
+    /// # Errors
+    /// The signal that came instead; the errno of poll(2).
+    pub fn wait_for(&self, fd: BorrowedFd<'_>) -> Result<()> {
+        loop {
+            self.check()?;
+            let mut fds = [fd, self.as_fd()].map(|fd| PollFd::new(fd, PollFlags::POLLIN));
+            match poll(&mut fds, PollTimeout::NONE) {
+                Ok(_) if fds.first().is_some_and(|fd| fd.any() == Some(true)) => return Ok(()),
+                Ok(_) | Err(Errno::EINTR) => {}
+                Err(e) => return Err(Error::sys("cannot wait for init", e)),
+            }
+        }
+    }
+}
+
 impl AsFd for Interrupts {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.0.as_fd()
@@ -79,8 +102,8 @@ impl Child {
     /// What the process says, or how it died, or the signal that interrupted us.
     pub fn until_ready(&mut self, interrupts: &Interrupts, mut hooks: impl FnMut() -> Result<()>) -> Result<()> {
         loop {
-            self.wait_message(interrupts)?;
             let channel = self.channel()?;
+            interrupts.wait_for(channel.as_fd())?;
             match channel.recv()? {
                 Some(Message::RunHooks) => {
                     hooks()?;
@@ -96,18 +119,6 @@ impl Child {
 
     fn channel(&self) -> Result<&Channel> {
         self.channel.as_ref().ok_or_else(|| Error::new("the channel to init is closed"))
-    }
-
-    fn wait_message(&self, interrupts: &Interrupts) -> Result<()> {
-        loop {
-            interrupts.check()?;
-            let mut fds = [self.channel()?.as_fd(), interrupts.as_fd()].map(|fd| PollFd::new(fd, PollFlags::POLLIN));
-            match poll(&mut fds, PollTimeout::NONE) {
-                Ok(_) if fds.first().is_some_and(|fd| fd.any() == Some(true)) => return Ok(()),
-                Ok(_) | Err(Errno::EINTR) => {}
-                Err(e) => return Err(Error::sys("cannot wait for init", e)),
-            }
-        }
     }
 
     /// Why a process that ended its channel without a word did so.
@@ -146,8 +157,10 @@ impl Drop for Child {
 /// Waits for a released process's execve.
 ///
 /// # Errors
-/// What the process says, or that it died before.
-pub fn until_execve(channel: &Channel) -> Result<()> {
+/// What the process says, or that it died before, or the signal that came first.
+pub fn until_execve(channel: &Channel, interrupts: Option<&Interrupts>) -> Result<()> {
+    // startContainer hooks run meanwhile, which may take as long as they like.
+    interrupts.map_or(Ok(()), |i| i.wait_for(channel.as_fd()))?;
     match channel.recv()? {
         Some(Message::Executing) => {}
         Some(Message::Failed(error)) => return Err(*error),

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::handle::Handle;
+use super::launch::Interrupts;
 use crate::error::{Error, Result, Step};
 use crate::spec::plan::{Mount, MountAttr, MountKind, NamespaceKind, Plan};
 
@@ -114,15 +115,18 @@ impl Notify {
     /// Passes messages on until the container is ready, or gone.
     ///
     /// # Errors
-    /// As [`Notify::forward`].
-    pub fn forward_until_ready(&self, init: &OwnedFd, main_pid: i32) -> Result<()> {
+    /// As [`Notify::forward`]; the signal that came first.
+    pub fn forward_until_ready(&self, init: &OwnedFd, main_pid: i32, interrupts: Option<&Interrupts>) -> Result<()> {
         loop {
-            let mut fds = [self.as_fd(), init.as_fd()].map(|fd| PollFd::new(fd, PollFlags::POLLIN));
+            interrupts.map_or(Ok(()), Interrupts::check)?;
+            // The same fd twice where there are no signals to look for.
+            let signals = interrupts.map_or(init.as_fd(), Interrupts::as_fd);
+            let mut fds = [self.as_fd(), init.as_fd(), signals].map(|fd| PollFd::new(fd, PollFlags::POLLIN));
             match poll(&mut fds, PollTimeout::NONE) {
                 Ok(_) | Err(nix::errno::Errno::EINTR) => {}
                 Err(e) => return Err(Error::sys("cannot wait for the container to be ready", e)),
             }
-            let [message, end] = fds.map(|fd| fd.any() == Some(true));
+            let [message, end, _] = fds.map(|fd| fd.any() == Some(true));
             if (message && self.forward(main_pid)?) || end {
                 return Ok(());
             }

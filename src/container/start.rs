@@ -6,7 +6,7 @@ use nix::errno::Errno;
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, connect, socket};
 
 use super::handle::{Handle, START_SOCKET};
-use super::launch::until_execve;
+use super::launch::{Interrupts, until_execve};
 use super::state::{State, Status};
 use super::{Runtime, kill, notify};
 use crate::error::{Error, Result, Step};
@@ -35,15 +35,15 @@ pub fn start(rt: &Runtime, id: &str) -> Result<()> {
     let notify = notify::listen(&handle)?;
     let channel = dial(&handle)?;
     channel.send(&Message::Continue).map_err(|e| e.during("cannot start the container"))?;
-    until_execve(&channel).inspect_err(|_| {
+    until_execve(&channel, None).inspect_err(|_| {
         // So that the container is stopped when `start` has failed.
         let _ = kill::end(&state);
     })?;
     handle.forget_created()?;
-    poststart(&state)?;
+    poststart(&state, None)?;
     drop(lock);
     match (notify, init) {
-        (Some(notify), Some(init)) => notify.forward_until_ready(&init, state.init_process_pid),
+        (Some(notify), Some(init)) => notify.forward_until_ready(&init, state.init_process_pid, None),
         _ => Ok(()),
     }
 }
@@ -62,8 +62,9 @@ fn dial(handle: &Handle) -> Result<Channel> {
 /// poststart hooks; a failure ends the container (runtime-spec 1.2).
 ///
 /// # Errors
-/// Names the hook.
-pub fn poststart(state: &State) -> Result<()> {
+/// Names the hook; the signal that interrupted it.
+pub fn poststart(state: &State, interrupts: Option<&Interrupts>) -> Result<()> {
+    use std::os::fd::AsFd;
     let own = &state.orlop;
     let report = HookState {
         oci_version: &own.oci_version,
@@ -73,7 +74,12 @@ pub fn poststart(state: &State) -> Result<()> {
         bundle: &own.bundle,
         annotations: &own.annotations,
     };
-    hooks::run_all(&own.poststart, &report, Some(&own.bundle), None, None).inspect_err(|_| {
+    let done = hooks::run_all(&own.poststart, &report, Some(&own.bundle), None, interrupts.map(Interrupts::as_fd));
+    done.map_err(|e| {
         let _ = kill::end(state);
+        match interrupts {
+            Some(interrupts) => interrupts.explain(e),
+            None => e,
+        }
     })
 }
