@@ -415,8 +415,57 @@ fn create_that_is_told_to_stop() {
         let create = c.launch("create", &[], &c.id).spawn();
         wait_for("the hook", || mark.exists().then_some(()));
         sys::kill(create.pid(), signal).unwrap();
-        assert_ne!(create.wait().code(), 0);
+        create.wait().exits(128 + signal).says(&["interrupted by SIG"]);
         c.assert_nothing_left();
+    }
+}
+
+#[test]
+fn run_that_is_told_to_stop_while_hooks_run() {
+    // A hook without a timeout must not make `run` deaf to its service manager.
+    let mut c = Case::new();
+    c.args(&["/bin/sleep", "1000"]);
+    let mark = c.rootfs("mark");
+    for (kind, inside) in [("startContainer", "/mark"), ("poststart", mark.to_str().unwrap())] {
+        let script = format!("echo > {inside}; exec sleep 1000");
+        c.set("/hooks", json!({ kind: [{ "path": "/bin/sh", "args": ["sh", "-c", script] }] }));
+        for flags in [&["-d"][..], &[]] {
+            let _ = fs::remove_file(&mark);
+            let run = c.launch("run", flags, &c.id).spawn();
+            wait_for("the hook", || mark.exists().then_some(()));
+            sys::kill(run.pid(), 15).unwrap();
+            run.wait().exits(143).says(&["interrupted by SIGTERM"]);
+            c.assert_nothing_left();
+        }
+    }
+}
+
+#[test]
+fn detached_run_that_never_gets_ready_can_be_stopped() {
+    let mut c = Case::new();
+    let socket = c.dir.join("manager.sock");
+    let _manager = std::os::unix::net::UnixDatagram::bind(&socket).unwrap();
+    c.args(&["/bin/sleep", "1000"]);
+    let run = c.launch("run", &["-d"], &c.id).env("NOTIFY_SOCKET", &socket).spawn();
+    wait_for("the program", || {
+        let state = c.orlop(&["state", &c.id]).go();
+        state.stdout.contains("\"running\"").then_some(())
+    });
+    sys::kill(run.pid(), 15).unwrap();
+    run.wait().exits(143).says(&["interrupted by SIGTERM"]);
+    c.assert_nothing_left();
+}
+
+#[test]
+fn run_whose_container_is_deleted_by_another() {
+    let mut c = Case::new();
+    c.args(&["/bin/sleep", "1000"]);
+    for _ in 0..5 {
+        let run = c.launch("run", &[], &c.id).spawn();
+        wait_for("the program", || c.orlop(&["state", &c.id]).go().stdout.contains("\"running\"").then_some(()));
+        c.delete();
+        let out = run.wait().exits(137);
+        assert_eq!(out.stderr, "", "that it is gone already is no fault");
     }
 }
 

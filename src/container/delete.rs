@@ -24,7 +24,12 @@ pub fn delete(rt: &Runtime, id: &str, force: bool) -> Result<()> {
         Err(_) if force && !rt.dir(id).exists() => return Ok(()),
         Err(e) => return Err(e),
     };
-    let _lock = handle.lock()?;
+    let _lock = match handle.lock() {
+        Ok(lock) => lock,
+        // Somebody else's delete was faster, which is as good.
+        Err(_) if force && handle.is_gone() => return Ok(()),
+        Err(e) => return Err(e),
+    };
     let state = match handle.state() {
         Ok(Some(state)) => state,
         // A create that was killed before it had written anything.

@@ -110,10 +110,8 @@ impl Handle {
         let mut fd = openat(&self.dir, c".", DIRECTORY, Mode::empty()).step_at(step, &self.path)?;
         loop {
             match Flock::lock(fd, FlockArg::LockExclusiveNonblock) {
-                Ok(lock) => {
-                    let links = fstat(&self.dir).step_at(step, &self.path)?.st_nlink;
-                    return if links == 0 { Err(Error::new("container does not exist")) } else { Ok(Lock(lock)) };
-                }
+                Ok(_) if self.is_gone() => return Err(Error::new("container does not exist")),
+                Ok(lock) => return Ok(Lock(lock)),
                 Err((back, Errno::EWOULDBLOCK)) if Instant::now() < deadline => {
                     fd = back;
                     std::thread::sleep(Duration::from_millis(5));
@@ -124,6 +122,11 @@ impl Handle {
                 Err((_, e)) => return Err(Error::sys(step, e).path(&self.path)),
             }
         }
+    }
+
+    /// Was the directory removed since it was opened?
+    pub fn is_gone(&self) -> bool {
+        fstat(&self.dir).is_ok_and(|stat| stat.st_nlink == 0)
     }
 
     /// Reads `state.json`; `None` when there is none.
