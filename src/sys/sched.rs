@@ -37,9 +37,11 @@ pub fn set_affinity(mask: &[u64]) -> nix::Result<()> {
 /// The errno of set_mempolicy(2).
 pub fn set_memory_policy(mode: i32, nodes: &[u64]) -> nix::Result<()> {
     // The kernel takes the number of bits plus one, and ignores the last.
-    let bits = if nodes.is_empty() { 0 } else { nodes.len() * 64 + 1 };
-    // SAFETY: the mask has at least `bits - 1` bits.
-    check(unsafe { libc::syscall(libc::SYS_set_mempolicy, mode, nodes.as_ptr(), bits) }).map(drop)
+    // No node at all is said by a null pointer only: with any other, 0 bits
+    // wrap around and are too many.
+    let (mask, bits) = if nodes.is_empty() { (std::ptr::null(), 0) } else { (nodes.as_ptr(), nodes.len() * 64 + 1) };
+    // SAFETY: the mask is null or has `bits - 1` bits.
+    check(unsafe { libc::syscall(libc::SYS_set_mempolicy, mode, mask, bits) }).map(drop)
 }
 
 /// personality(2).
