@@ -9,7 +9,7 @@ use std::fs;
 use std::process::{Command, Stdio};
 
 use runtime_tests::sys::trace::{End, Who, kill_at};
-use runtime_tests::{Case, leaks, paths};
+use runtime_tests::{Case, leaks, paths, reaper};
 
 /// How many calls to go forward each time.
 fn step() -> usize {
@@ -40,6 +40,7 @@ fn command(c: &Case, args: &[&str]) -> Command {
 
 /// Kills `args` at its n-th call for n = 1, 2, … until it completes unharmed.
 fn sweep(who: Who, args: &[&str], mut setup: impl FnMut(&mut Case)) {
+    reaper::start();
     let mut c = Case::new();
     c.args(&["/bin/true"]);
     c.write();

@@ -10,6 +10,7 @@ use std::os::unix::process::CommandExt;
 use std::process::Command;
 
 use super::{check, kill};
+use crate::reaper;
 
 /// Whose system calls are counted, and who is killed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,7 +66,7 @@ fn trace(command: &mut Command, who: Who, nth: usize) -> io::Result<End> {
     // SAFETY: ptrace is a plain system call.
     unsafe { command.pre_exec(me) };
     #[allow(clippy::zombie_processes)] // waited for below, by pid
-    let parent = command.spawn()?.id() as i32;
+    let parent = reaper::spawn(command)?.id() as i32;
     let mut status = 0;
     // SAFETY: writes one int.
     check(unsafe { libc::waitpid(parent, &mut status, libc::__WALL) })?;
@@ -79,6 +80,7 @@ fn trace(command: &mut Command, who: Who, nth: usize) -> io::Result<End> {
     tracer.tracees.insert(parent, Tracee { started: true, ..Tracee::default() });
     ptrace(libc::PTRACE_SYSCALL, parent, 0)?;
     let status = tracer.until_parent_ends()?;
+    reaper::done(parent);
     Ok(match tracer.killed {
         Some(syscall) => End::Killed { syscall },
         None => End::Completed { status },
