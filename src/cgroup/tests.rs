@@ -135,13 +135,13 @@ fn creating_races_with_removing() {
 }
 
 #[test]
-fn existing_cgroup_is_used_but_not_removed() {
+fn existing_cgroup_is_used_and_removed_but_not_its_parents() {
     let Some(scratch) = Scratch::new() else { return };
     std::fs::create_dir(scratch.path.join("own")).unwrap();
     let (target, cgroup) = scratch.make("own");
     assert_eq!((target.made, cgroup.path()), (0, &*target.path));
     Cgroup::remove(&target).unwrap();
-    assert!(target.path.exists());
+    assert!(!target.path.exists() && scratch.path.exists());
 }
 
 #[test]

@@ -156,6 +156,7 @@ impl Prepared {
             manager: self.manager,
             cgroup: self.target.clone(),
             own_pids: plan.namespaces.is_new(NamespaceKind::Pid),
+            init_pidfd_inode: None,
             keyring: self.keyring,
             process: process.map_err(|e| Error::new("cannot save the process").message(e.to_string()))?,
             personality: plan.personality,
@@ -221,7 +222,7 @@ impl Making {
             cgroup.apply(&self.prepared.plan.cgroup)?;
         }
         let child = self.child.as_mut().ok_or_else(|| Error::new("there is no init"))?;
-        self.state.set_init(child.pid)?;
+        self.state.set_init(child.pid, &child.pidfd)?;
         let (plan, state) = (&self.prepared.plan, &self.state);
         child
             .until_ready(interrupts, || host_hooks(plan, state, interrupts))

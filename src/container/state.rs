@@ -5,6 +5,8 @@ use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 
 use nix::errno::Errno;
+use nix::sys::stat::fstat;
+use nix::sys::statfs::{FsType, fstatfs};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
@@ -91,6 +93,8 @@ pub struct Own {
     pub cgroup: Option<cgroup::Target>,
     /// The container has a pid namespace of its own: init's end is everyone's.
     pub own_pids: bool,
+    /// The inode number of init's pidfd, where those are unique (Linux 6.9).
+    pub init_pidfd_inode: Option<u64>,
     /// It was given a session keyring.
     pub keyring: bool,
     /// `process`, for exec; absent when the config has none.
@@ -113,8 +117,9 @@ impl State {
     ///
     /// # Errors
     /// `ESRCH` when it has ended already.
-    pub fn set_init(&mut self, pid: i32) -> Result<()> {
+    pub fn set_init(&mut self, pid: i32, pidfd: &OwnedFd) -> Result<()> {
         let stat = Stat::read(pid).step("cannot read init's start time")?;
+        self.orlop.init_pidfd_inode = pidfd_inode(pidfd).step("cannot stat init's pidfd")?;
         self.init_process_pid = pid;
         self.init_process_start = stat.start_time;
         let path = |kind: NamespaceKind| PathBuf::from(format!("/proc/{pid}/ns/{}", kind.proc_name()));
@@ -143,7 +148,7 @@ impl State {
         };
         // The pidfd came first: if the start time fits now, it is of the same process.
         match Stat::read(self.init_process_pid) {
-            Ok(stat) if stat.start_time == self.init_process_start && !stat.ending() => {
+            Ok(stat) if self.is_init(stat, &pidfd).step("cannot stat init's pidfd")? && !stat.ending() => {
                 let ended = sys::process::wait_exit(&pidfd, 0).step("cannot poll init's pidfd")?;
                 Ok((!ended).then_some(pidfd))
             }
@@ -152,10 +157,25 @@ impl State {
         }
     }
 
+    /// The start time counts in hundredths of a second, in which a busy host
+    /// can use a pid twice; where pidfds have inode numbers of their own, those
+    /// are never given again.
+    fn is_init(&self, stat: Stat, pidfd: &OwnedFd) -> nix::Result<bool> {
+        let known = self.orlop.init_pidfd_inode;
+        Ok(stat.start_time == self.init_process_start && (known.is_none() || pidfd_inode(pidfd)? == known))
+    }
+
     /// `linux.memoryPolicy`, for exec.
     pub fn memory_policy(&self) -> Option<MemoryPolicy> {
         self.orlop.memory_policy.as_ref().map(|(mode, nodes)| MemoryPolicy { mode: *mode, nodes: nodes.clone() })
     }
+}
+
+/// The inode number of a pidfd on pidfs; before Linux 6.9 all pidfds share one.
+fn pidfd_inode(pidfd: &OwnedFd) -> nix::Result<Option<u64>> {
+    const PID_FS_MAGIC: FsType = FsType(0x5049_4446);
+    let own = fstatfs(pidfd)?.filesystem_type() == PID_FS_MAGIC;
+    Ok(if own { Some(fstat(pidfd)?.st_ino) } else { None })
 }
 
 /// The fields of `/proc/PID/stat` that we need.
@@ -211,10 +231,16 @@ mod tests {
     fn another_process_with_the_number_is_not_init() {
         let pid = i32::try_from(std::process::id()).unwrap();
         let mut state = State::default();
-        state.set_init(pid).unwrap();
+        let pidfd = sys::process::pidfd_open(pid).unwrap();
+        state.set_init(pid, &pidfd).unwrap();
         assert!(state.init().unwrap().is_some());
         state.init_process_start += 1;
         assert!(state.init().unwrap().is_none());
+        state.init_process_start -= 1;
+        if let Some(inode) = &mut state.orlop.init_pidfd_inode {
+            *inode += 1;
+            assert!(state.init().unwrap().is_none());
+        }
         assert_eq!(state.namespace_paths["NEWNS"], PathBuf::from(format!("/proc/{pid}/ns/mnt")));
     }
 }

@@ -114,16 +114,12 @@ fn bind(root: &Root, m: &Mount, source: &Path, recursive: bool) -> Result<Option
     let tree = mount::clone_tree_at(&path, recursive, !m.src_nofollow)
         .map_err(|e| Error::sys("cannot bind", e).message(format!("source {}", source.display())))?;
     let stat = fstat(&tree).step("cannot stat the mount source")?;
-    let covers_proc = m.destination.trim_end_matches('/') == "/proc";
-    if covers_proc && fstatfs(&tree).step("cannot stat the mount source")?.filesystem_type() != PROC_SUPER_MAGIC {
-        // Labels and sysctls of the workload would go to an impostor (CVE-2019-16884).
-        return Err(Error::new("only procfs may be mounted over /proc"));
-    }
     if !m.attr.is_empty() {
         mount::set_attr(&tree, m.attr.set, m.attr.clear, 0, false).step("cannot set mount attributes")?;
     }
     let create = if is_type(&stat, SFlag::S_IFDIR) { Create::Dir } else { Create::File };
     let to = destination(root, m, create)?;
+    guard_proc(m, &tree, &to)?;
     let onto_dir = is_type(&fstat(&to).step("cannot stat the mount destination")?, SFlag::S_IFDIR);
     if onto_dir != (create == Create::Dir) {
         // The kernel would say EINVAL; docker explains ENOTDIR to its users.
@@ -132,6 +128,21 @@ fn bind(root: &Root, m: &Mount, source: &Path, recursive: bool) -> Result<Option
     }
     mount::attach(&tree, &to).step("cannot attach the mount")?;
     Ok(Some(tree))
+}
+
+/// Nothing but procfs may cover /proc or anything in it, whatever symlinks of
+/// the image lead there: labels and sysctls of the workload would go to an
+/// impostor (CVE-2019-16884). The plan has let through the few files below
+/// /proc that may be covered by their own name (lxcfs).
+fn guard_proc(m: &Mount, tree: &OwnedFd, to: &OwnedFd) -> Result<()> {
+    let is_proc =
+        |fd: &OwnedFd| fstatfs(fd).map(|s| s.filesystem_type() == PROC_SUPER_MAGIC).step("cannot stat the mount");
+    let destination = Path::new(&m.destination);
+    let covers = destination == Path::new("/proc") || (is_proc(to)? && !destination.starts_with("/proc/"));
+    if covers && !is_proc(tree)? {
+        return Err(Error::new("only procfs may be mounted over /proc or in it"));
+    }
+    Ok(())
 }
 
 /// `copy-symlink`: a source that is a symlink is made again at the destination.
@@ -164,7 +175,9 @@ fn new_filesystem(root: &Root, m: &Mount, fs: &Filesystem<'_>, late: &mut Late) 
     let to = if is(c"proc") || is(c"sysfs") { plain_directory(root, m)? } else { destination(root, m, Create::Dir)? };
     let mut attr = m.attr.set;
     if is(c"overlay") {
-        let tree = overlay::mount(fs.data, fs.flags, attr, &to)?;
+        let tree = overlay::make(fs.data, fs.flags, attr)?;
+        guard_proc(m, &tree, &to)?;
+        mount::attach(&tree, &to).step("cannot attach the mount")?;
         return Ok(tree);
     }
     // Later mounts may have to make their destinations in it.
@@ -181,6 +194,7 @@ fn new_filesystem(root: &Root, m: &Mount, fs: &Filesystem<'_>, late: &mut Late) 
         nix::sys::stat::fchmodat(&tree, c".", mode, FchmodatFlags::FollowSymlink)
             .step("cannot set the mode of the tmpfs")?;
     }
+    guard_proc(m, &tree, &to)?;
     if m.tmpcopyup {
         copyup::copy(&to, &tree).map_err(|e| e.during("cannot copy the directory into the tmpfs"))?;
     }
@@ -225,6 +239,7 @@ fn cgroup_mount(plan: &Plan, root: &Root, m: &Mount) -> Result<OwnedFd> {
     } else {
         bind_host_cgroup(m)
     }?;
+    guard_proc(m, &tree, &to)?;
     mount::attach(&tree, &to).step("cannot attach the mount")?;
     Ok(tree)
 }

@@ -16,20 +16,16 @@ const MAX_VALUE: usize = 256;
 /// A directory that every host has; see [`classic`].
 const STAGE: &CStr = c"/proc";
 
-/// Mounts an overlay on `to`: by the new API with one `lowerdir+` per layer
-/// (Linux 6.8), or by mount(2) on the pinned destination where the kernel or
-/// the length of a path does not allow that.
+/// Makes an overlay, attached nowhere: by the new API with one `lowerdir+` per
+/// layer (Linux 6.8), or by way of mount(2) where the kernel or the length of a
+/// path does not allow that.
 ///
 /// # Errors
 /// The errno and what the kernel said.
-pub fn mount(data: &[(CString, Option<CString>)], flags: &[CString], attr: u64, to: &OwnedFd) -> Result<OwnedFd> {
-    match detached(data, flags, attr) {
-        Ok(Some(tree)) => {
-            mount::attach(&tree, to).step("cannot attach the mount")?;
-            Ok(tree)
-        }
-        Ok(None) => classic(data, flags, attr, to),
-        Err(e) => Err(e),
+pub fn make(data: &[(CString, Option<CString>)], flags: &[CString], attr: u64) -> Result<OwnedFd> {
+    match detached(data, flags, attr)? {
+        Some(tree) => Ok(tree),
+        None => classic(data, flags, attr),
     }
 }
 
@@ -88,7 +84,7 @@ fn layers(value: &CStr) -> Vec<CString> {
     layers.into_iter().filter(|l| !l.is_empty()).filter_map(|l| CString::new(l).ok()).collect()
 }
 
-fn classic(data: &[(CString, Option<CString>)], flags: &[CString], attr: u64, to: &OwnedFd) -> Result<OwnedFd> {
+fn classic(data: &[(CString, Option<CString>)], flags: &[CString], attr: u64) -> Result<OwnedFd> {
     let step = "cannot mount overlay";
     let words: Vec<Vec<u8>> = data
         .iter()
@@ -108,7 +104,6 @@ fn classic(data: &[(CString, Option<CString>)], flags: &[CString], attr: u64, to
     let tree = staged.and_then(|fd| mount::clone_tree(&fd, false)).step(step)?;
     nix::mount::umount2(STAGE, nix::mount::MntFlags::MNT_DETACH).step("cannot unmount the staged overlay")?;
     mount::set_attr(&tree, attr, 0, 0, false).step("cannot set mount attributes")?;
-    mount::attach(&tree, to).step("cannot attach the mount")?;
     Ok(tree)
 }
 

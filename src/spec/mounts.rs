@@ -103,7 +103,7 @@ fn resolve_one(index: usize, mount: &SpecMount, cx: &Context, faults: &mut Fault
     let destination = destination(mount, &at, faults);
     let kind = kind(mount, &options, cx, &at, faults);
     let (destination, kind) = (destination?, kind?);
-    check_destination(&destination, &kind, &at, faults);
+    check_destination(&destination, &kind, index == 0, &at, faults);
     if let Some(i) = options.tmpcopyup
         && !matches!(&kind, MountKind::Fs { fstype, .. } if fstype.as_bytes() == b"tmpfs")
     {
@@ -236,10 +236,10 @@ fn can_be_root(kind: &MountKind) -> bool {
 
 /// A cover over parts of `/proc` can fake what the runtime and LSMs read
 /// there (CVE-2019-16884, CVE-2019-19921), so only known files may get one.
-fn check_destination(destination: &str, kind: &MountKind, at: &str, faults: &mut Faults) {
+fn check_destination(destination: &str, kind: &MountKind, first: bool, at: &str, faults: &mut Faults) {
     let cleaned = clean(destination);
-    if cleaned == "/" && !can_be_root(kind) {
-        faults.add(format!("{at}.destination"), "must not be the root of the container");
+    if cleaned == "/" && !(first && can_be_root(kind)) {
+        faults.add(format!("{at}.destination"), "only the first mount can be the root, and it must hold files");
     }
     let Some(below) = cleaned.strip_prefix("/proc") else { return };
     let refused = match below.strip_prefix('/') {

@@ -81,7 +81,7 @@ fn labels() {
 fn destinations() {
     for bad in ["/", "//.", "/a/.."] {
         let text = fault(json!({"destination": bad, "type": "mqueue"}));
-        assert_eq!(text, "x: mounts[0].destination: must not be the root of the container");
+        assert_eq!(text, "x: mounts[0].destination: only the first mount can be the root, and it must hold files");
     }
     for bad in ["/proc/sys", "/proc/1", "proc/self/attr", "/x/../proc//sys/./net"] {
         assert!(fault(json!({"destination": bad, "type": "tmpfs"})).contains("is inside /proc"), "{bad}");

@@ -55,7 +55,7 @@ fn files() {
     assert_eq!(load(dir.path(), None).unwrap().plan.bundle, dir.path());
     std::fs::write(dir.path().join("x"), "{\"a\": \n }}").unwrap();
     let text = load(dir.path(), Some(&dir.path().join("x"))).unwrap_err().to_string();
-    assert!(text.starts_with("invalid config: not valid JSON: "), "{text}");
+    assert!(text.starts_with(&format!("invalid config: {}/x: not valid JSON: ", dir.path().display())), "{text}");
 }
 
 #[test]
