@@ -4,6 +4,7 @@ use std::os::fd::OwnedFd;
 use std::path::{Component, Path};
 
 use nix::errno::Errno;
+use nix::fcntl::OFlag;
 
 use super::create::{console_pair, keyring_name};
 use super::foreground::{self, Foreground};
@@ -127,6 +128,10 @@ impl Joining<'_> {
             0 => None,
             _ => Some(ChildrenIn::join(&self.procfs, &self.target)?),
         };
+        let root = match differing & NamespaceKind::Mount.clone_flag() {
+            0 => Some(self.root_of_init()?),
+            _ => None,
+        };
         let (ours, theirs) = Channel::pair()?;
         let forked = match sys::process::fork(0, self.cgroup.as_ref().map(Cgroup::fd)) {
             // The container has made sub-cgroups with domain controllers, so
@@ -135,9 +140,15 @@ impl Joining<'_> {
             other => other,
         };
         match forked.step(step)? {
-            Fork::Child => self.become_process(theirs, differing & !pid_flag),
+            Fork::Child => self.become_process(theirs, differing & !pid_flag, root),
             Fork::Parent { pid, pidfd } => Ok(Child::new(pid, pidfd, ours)),
         }
+    }
+
+    /// A container without a mount namespace of its own is still in its rootfs.
+    fn root_of_init(&self) -> Result<OwnedFd> {
+        let dir = std::ffi::CString::new(self.state.init_process_pid.to_string()).unwrap_or_default();
+        self.procfs.magic_link(&dir, c"root", OFlag::O_PATH).step("cannot open the container's root")
     }
 
     fn cgroup_of_init(&self) -> Result<Cgroup> {
@@ -150,7 +161,7 @@ impl Joining<'_> {
         Cgroup::open(&mount.join(path))
     }
 
-    fn become_process(self, channel: Channel, namespaces: u64) -> ! {
+    fn become_process(self, channel: Channel, namespaces: u64, root: Option<OwnedFd>) -> ! {
         let common = Common {
             channel,
             procfs: self.procfs,
@@ -161,6 +172,6 @@ impl Joining<'_> {
             personality: self.state.orlop.personality,
             memory_policy: self.state.memory_policy(),
         };
-        Joiner { target: self.target, namespaces, process: self.process, common }.run()
+        Joiner { target: self.target, namespaces, root, process: self.process, common }.run()
     }
 }
