@@ -7,7 +7,7 @@ use nix::errno::Errno;
 use nix::fcntl::OFlag;
 
 use super::create::{console_pair, keyring_name};
-use super::foreground::{self, Foreground};
+use super::foreground::{self, Foreground, Relay};
 use super::handle::{Handle, open_cgroup};
 use super::launch::{Child, InheritedFds, Interrupts, explain_oom, until_execve};
 use super::namespaces::{ChildrenIn, differing};
@@ -53,16 +53,21 @@ pub fn exec(rt: &Runtime, o: &ExecOptions) -> Result<i32> {
     };
     let cgroup = open_cgroup(&state)?;
     let mut child = joining.fork()?;
-    let ready = child.until_ready(&interrupts, || Ok(())).and_then(|()| child.release());
-    ready.and_then(|channel| until_execve(&channel)).map_err(|e| explain_oom(e, cgroup.as_ref()))?;
-    outputs.announce(child.pid, &child.pidfd, "setns").inspect_err(|_| {
-        let _ = sys::process::pidfd_kill(&child.pidfd, libc::SIGKILL);
+    let ready = child.until_ready(&interrupts, || Ok(()));
+    // Before the program runs: it may ask for the terminal's size at once.
+    let relay = ready.and_then(|()| ours.map(|socket| Relay::start(&socket)).transpose());
+    let relay = relay.map_err(|e| explain_oom(e, cgroup.as_ref()))?;
+    let executed = child.release().and_then(|channel| until_execve(&channel));
+    let announced = executed.and_then(|()| outputs.announce(child.pid, &child.pidfd, "setns"));
+    announced.map_err(|e| {
+        child.end();
         outputs.retract();
+        explain_oom(e, cgroup.as_ref())
     })?;
     if o.detach {
         return Ok(0);
     }
-    foreground::attend(Foreground { pid: child.pid, pidfd: &child.pidfd, notify: None }, ours)
+    foreground::attend(Foreground { pid: child.pid, pidfd: &child.pidfd, notify: None }, relay)
 }
 
 /// The container's init, if exec is allowed now.
