@@ -66,9 +66,12 @@ impl Handle {
             Errno::EEXIST => already_exists(id),
             e => Error::sys(step, e).path(&path),
         })?;
-        let handle = Self { dir: open_dir(&path).step_at(step, &path)?, path };
-        let lock = handle.lock()?;
-        Ok((handle, lock))
+        let opened = open_dir(&path).step_at(step, &path);
+        let locked = opened.map(|dir| Self { dir, path: path.clone() }).and_then(|h| h.lock().map(|lock| (h, lock)));
+        locked.inspect_err(|_| {
+            // Only as long as it is empty: it is ours alone.
+            let _ = unlinkat(AT_FDCWD, &path, UnlinkatFlags::RemoveDir);
+        })
     }
 
     /// Opens the state directory of a container.
