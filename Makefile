@@ -28,7 +28,7 @@ demo: build
 
 # The last line that counts: `N passed, N failed, N skipped`.
 test: build
-	@sh .ci/need.sh busybox-static
+	@sh .ci/need.sh busybox-static procps
 	@CARGO="$(CARGO)" sh .ci/test.sh
 
 check:

@@ -5,6 +5,7 @@ missing=
 for package in "$@"; do
     case $package in
         busybox-static) test -x /usr/bin/busybox || test -x /bin/busybox || missing="$missing $package" ;;
+        procps) command -v ps >/dev/null || missing="$missing $package" ;;
         *) command -v "$package" >/dev/null || missing="$missing $package" ;;
     esac
 done

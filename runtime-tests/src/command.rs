@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::sys;
+use crate::{reaper, sys};
 
 /// No command of a test takes longer, unless it says so.
 pub const LIMIT: Duration = Duration::from_secs(20);
@@ -205,7 +205,7 @@ impl Cmd {
         }
         // Dies with the test program, should that be killed.
         sys::die_with_parent(&mut self.command);
-        let child = self.command.spawn().unwrap_or_else(|e| panic!("{}: {e}", self.what));
+        let child = reaper::spawn(&mut self.command).unwrap_or_else(|e| panic!("{}: {e}", self.what));
         Running { child, what: self.what, out: self.out, err: self.err, limit: self.limit }
     }
 
@@ -239,6 +239,7 @@ impl Running {
         let end = Instant::now() + self.limit;
         let status = loop {
             if let Some(status) = self.child.try_wait().expect("wait") {
+                reaper::done(self.pid());
                 break status;
             }
             if Instant::now() > end {

@@ -12,6 +12,7 @@ pub mod console;
 pub mod host;
 pub mod leaks;
 pub mod paths;
+pub mod reaper;
 pub mod sys;
 
 pub use case::Case;

@@ -4,7 +4,7 @@ use std::fs;
 use std::time::Duration;
 
 use runtime_tests::command::wait_for;
-use runtime_tests::{Case, Value, bundle, host, json, leaks, require};
+use runtime_tests::{Case, Value, bundle, host, json, leaks, paths, require};
 
 #[test]
 fn runs_beside_the_first_process() {
@@ -178,6 +178,19 @@ fn detached_with_a_pid_file() {
     fs::remove_file(&file).unwrap();
     c.exec(&["-d", "--pid-file", file.to_str().unwrap()], &["nosuch"]).go().exits(255);
     assert!(!file.exists());
+    c.delete();
+}
+
+#[test]
+fn failing_exec_leaves_no_zombie() {
+    // The shim would reap it, a lazy PID 1 not soon: until then the
+    // container's own init cannot end.
+    let c = Case::started();
+    for command in ["nosuch", "/etc", "/bin/true", "/bin/false"] {
+        let shim = c.program(paths::probe().to_str().unwrap()).arg("subreaper").arg(paths::orlop());
+        let seen = shim.arg("--root").arg(&c.root).args(["exec", &c.id, command]).go().ok().last_json();
+        assert_eq!(seen["children"], json!([]), "after {command}");
+    }
     c.delete();
 }
 

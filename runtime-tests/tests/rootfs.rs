@@ -98,6 +98,32 @@ fn without_a_mount_namespace() {
 }
 
 #[test]
+fn mounts_without_a_mount_namespace_are_nobody_elses() {
+    let mut c = Case::new();
+    // On a shared mount a clone is a peer, and what is mounted on one is mounted on the other.
+    let rootfs = c.rootfs("").to_str().unwrap().trim_end_matches('/').to_owned();
+    sys::mount(&rootfs, &rootfs, "", libc::MS_BIND, "").unwrap();
+    sys::mount("", &rootfs, "", libc::MS_SHARED, "").unwrap();
+    c.no_namespace("mount").set("/root/readonly", true).args(&["/bin/sleep", "1000"]);
+    let before = leaks::mounts();
+    c.start();
+    let new = leaks::new_mounts(&before, &c.dir);
+    let own =
+        fs::read_link(format!("/proc/{}/ns/mnt", c.pid())).unwrap() == fs::read_link("/proc/self/ns/mnt").unwrap();
+    let tries = c.exec_probe(&[], &["try", "create:/x", "write:/dev/null:x", "stat:/proc/self", "stat:/bin/probe"]);
+    let pids = c.exec(&[], &["/bin/sh", "-c", "test -d /proc/1 && ls /dev | grep -c null"]).go().ok().text().to_owned();
+    c.delete();
+    sys::umount(&rootfs).unwrap();
+    assert!(own, "the caller's mount namespace is inherited");
+    assert_eq!(new, Vec::<String>::new(), "the host's mounts stay as they are");
+    assert_eq!(tries["create:/x"], "EROFS");
+    assert_eq!((&tries["write:/dev/null:x"], &tries["stat:/proc/self"]["kind"]), (&json!(0), &json!("link")));
+    assert_eq!(tries["stat:/bin/probe"]["kind"], "file", "exec has the container's root, not the host's");
+    assert_eq!(pids, "1");
+    assert_eq!(fs::read_dir(c.rootfs("dev")).unwrap().count(), 0, "the devices are in the container's tmpfs");
+}
+
+#[test]
 fn masked_paths() {
     let mut c = Case::new();
     fs::create_dir_all(c.rootfs("secret/inner")).unwrap();

@@ -1,6 +1,7 @@
-//! The kill sweep: every command is killed at each of its system calls in
-//! turn, and so is the process it makes. Afterwards `delete --force` must
-//! leave nothing, and the same id must work again.
+//! The sweeps: every command is killed at each of its system calls in turn, and
+//! so is the process it makes. Afterwards `delete --force` must leave nothing,
+//! and the same id must work again. And each of those calls fails in turn:
+//! then `create` must leave nothing by itself.
 //!
 //! By default every call of a command is tried. `SWEEP=9` tries every ninth;
 //! `SWEEP=full` also kills both together.
@@ -8,8 +9,8 @@
 use std::fs;
 use std::process::{Command, Stdio};
 
-use runtime_tests::sys::trace::{End, Who, kill_at};
-use runtime_tests::{Case, leaks, paths};
+use runtime_tests::sys::trace::{End, Harm, Who, harm_at};
+use runtime_tests::{Case, leaks, paths, reaper, sys};
 
 /// How many calls to go forward each time.
 fn step() -> usize {
@@ -40,6 +41,7 @@ fn command(c: &Case, args: &[&str]) -> Command {
 
 /// Kills `args` at its n-th call for n = 1, 2, … until it completes unharmed.
 fn sweep(who: Who, args: &[&str], mut setup: impl FnMut(&mut Case)) {
+    reaper::start();
     let mut c = Case::new();
     c.args(&["/bin/true"]);
     c.write();
@@ -51,9 +53,9 @@ fn sweep(who: Who, args: &[&str], mut setup: impl FnMut(&mut Case)) {
         setup(&mut c);
         let id = c.id.clone();
         let argv: Vec<&str> = full_args.iter().map(|a| if *a == "ID" { id.as_str() } else { a }).collect();
-        let end = kill_at(&mut command(&c, &argv), who, n).expect("ptrace");
+        let end = harm_at(&mut command(&c, &argv), who, n, Harm::Kill).expect("ptrace");
         let fault = look(&c).err();
-        if let (Some(fault), End::Killed { syscall }) = (&fault, end) {
+        if let (Some(fault), End::Harmed { syscall, .. }) = (&fault, end) {
             faults.push(format!("killed at call {n} (number {syscall}): {fault}"));
             c.forget();
         }
@@ -71,6 +73,11 @@ fn sweep(who: Who, args: &[&str], mut setup: impl FnMut(&mut Case)) {
 
 /// `delete --force` succeeds, nothing is left, the id can be used again.
 fn look(c: &Case) -> Result<(), String> {
+    // A process that was just made when the tracer ended still gets the SIGSTOP
+    // with which tracing begins; that is not orlop's doing.
+    for pid in leaks::processes(&c.id) {
+        let _ = sys::kill(pid, libc::SIGCONT);
+    }
     let forced = c.orlop(&["delete", "--force", &c.id]).go();
     if forced.code() != 0 {
         return Err(format!("delete --force: {}", forced.stderr.trim_end()));
@@ -85,6 +92,54 @@ fn look(c: &Case) -> Result<(), String> {
         return Err(format!("delete --force again: {}", forced.stderr.trim_end()));
     }
     c.nothing_left()
+}
+
+/// Has each call of `create`, or of its child, fail with EIO in turn. It may
+/// succeed all the same; when it fails it has undone everything itself, and
+/// said why in one line. (Calls whose failure ends it by a signal, as when it
+/// gets no memory, are as if it were killed there.)
+fn failing_create(who: Who) {
+    if cfg!(not(target_arch = "x86_64")) {
+        runtime_tests::skip!("calls can only be made to fail on x86_64");
+    }
+    let mut c = Case::new();
+    c.args(&["/bin/true"]);
+    c.write();
+    let (mut faults, mut refused, mut n) = (Vec::new(), 0, 1);
+    loop {
+        assert!(n < MOST, "create never completes");
+        let end = harm_at(&mut command(&c, &["create", &c.id]), who, n, Harm::Fail(libc::EIO)).expect("ptrace");
+        let End::Harmed { syscall, status } = end else { break };
+        let said = fs::read_to_string(c.dir.join("sweep.err")).expect("stderr");
+        // Without random numbers Rust's own hash maps give up: a panic, which in
+        // the release build is a signal.
+        let random = syscall == libc::SYS_getrandom as u64;
+        let failed = libc::WIFEXITED(status) && libc::WEXITSTATUS(status) != 0 && !random;
+        let fault = match failed {
+            true if said.trim_end().lines().count() != 1 => Err(format!("it said {said:?}")),
+            true => c.nothing_left(),
+            false => Ok(()),
+        };
+        refused += usize::from(failed);
+        if let Err(fault) = fault.and_then(|()| look(&c)) {
+            faults.push(format!("call {n} (number {syscall}) failed: {fault}; {}", said.trim_end()));
+            c.forget();
+        }
+        n += step();
+    }
+    c.forget();
+    assert!(faults.is_empty(), "{who:?}, {} of {n} calls:\n{}", faults.len(), faults.join("\n"));
+    assert!(refused > 20, "only {refused} of {n} failing calls made create fail");
+}
+
+#[test]
+fn create_undoes_itself_when_a_call_fails() {
+    failing_create(Who::Parent);
+}
+
+#[test]
+fn create_undoes_itself_when_a_call_of_init_fails() {
+    failing_create(Who::Child);
 }
 
 fn nothing(_: &mut Case) {}

@@ -8,7 +8,7 @@ use std::time::SystemTime;
 use nix::sys::socket::{AddressFamily, Backlog, SockFlag, SockType, bind, listen, socket, socketpair};
 use serde_json::value::RawValue;
 
-use super::foreground::{self, Foreground};
+use super::foreground::{self, Foreground, Relay};
 use super::handle::{Handle, Lock, START_SOCKET, already_exists};
 use super::launch::{Child, InheritedFds, Interrupts, explain_oom, until_execve};
 use super::namespaces::{ChildrenIn, open_joined};
@@ -65,6 +65,8 @@ pub fn run(rt: &Runtime, o: &RunOptions) -> Result<i32> {
         if terminal && !o.detach { console_pair().map(|(a, b)| (Some(a), Some(b)))? } else { (None, None) };
     let mut making = Making::begin(rt, prepared, WaitFor::Nothing)?;
     making.bring_up(&interrupts, WaitFor::Nothing, theirs)?;
+    // Before the program runs: it may ask for the terminal's size at once.
+    let relay = ours.map(|socket| Relay::start(&socket)).transpose()?;
     let notify = notify::listen(&making.handle)?;
     let running = making.run(&interrupts)?;
     let result = if o.detach {
@@ -72,10 +74,11 @@ pub fn run(rt: &Runtime, o: &RunOptions) -> Result<i32> {
         notify.map_or(Ok(()), |n| n.forward_until_ready(pidfd, pid, Some(&interrupts))).map(|()| 0)
     } else {
         let front = Foreground { pid: running.child.pid, pidfd: &running.child.pidfd, notify };
-        foreground::attend(front, ours)
+        foreground::attend(front, relay)
     };
-    // What never got ready, because we were told to stop, is not left behind.
-    if if o.detach { result.is_err() } else { !o.keep } {
+    // Nor is what never got ready left behind, when we were told to stop.
+    let over = if o.detach { result.is_err() } else { !o.keep };
+    if over {
         delete(rt, &o.create.id, true)?;
     }
     result
@@ -252,8 +255,9 @@ impl Making {
 
     /// In the child: hands everything over to the container's side.
     fn become_init(&mut self, channel: Channel, lock: Option<OwnedFd>, console: Option<OwnedFd>) -> ! {
-        // This copy must undo nothing.
+        // This copy must undo nothing, and not hold the lock of a parent that died.
         self.done = true;
+        self.lock = None;
         let prepared = &mut self.prepared;
         let start = match (self.listener.take(), lock) {
             (Some(listener), Some(lock)) => Start::OnConnect { listener, lock },
@@ -308,7 +312,7 @@ impl Making {
         if let Err(e) = failed {
             let _ = kill::end(&self.state);
             if let Some(child) = &self.child {
-                let _ = sys::process::wait(&child.pidfd);
+                child.end();
             }
             self.prepared.outputs.retract();
             return Err(explain_oom(e, self.cgroup.as_ref()));

@@ -4,9 +4,10 @@ use std::os::fd::OwnedFd;
 use std::path::{Component, Path};
 
 use nix::errno::Errno;
+use nix::fcntl::OFlag;
 
 use super::create::{console_pair, keyring_name};
-use super::foreground::{self, Foreground};
+use super::foreground::{self, Foreground, Relay};
 use super::handle::{Handle, open_cgroup};
 use super::launch::{Child, InheritedFds, Interrupts, explain_oom, until_execve};
 use super::namespaces::{ChildrenIn, differing};
@@ -52,16 +53,21 @@ pub fn exec(rt: &Runtime, o: &ExecOptions) -> Result<i32> {
     };
     let cgroup = open_cgroup(&state)?;
     let mut child = joining.fork()?;
-    let ready = child.until_ready(&interrupts, || Ok(())).and_then(|()| child.release());
-    ready.and_then(|channel| until_execve(&channel, None)).map_err(|e| explain_oom(e, cgroup.as_ref()))?;
-    outputs.announce(child.pid, &child.pidfd, "setns").inspect_err(|_| {
-        let _ = sys::process::pidfd_kill(&child.pidfd, libc::SIGKILL);
+    let ready = child.until_ready(&interrupts, || Ok(()));
+    // Before the program runs: it may ask for the terminal's size at once.
+    let relay = ready.and_then(|()| ours.map(|socket| Relay::start(&socket)).transpose());
+    let relay = relay.map_err(|e| explain_oom(e, cgroup.as_ref()))?;
+    let executed = child.release().and_then(|channel| until_execve(&channel, None));
+    let announced = executed.and_then(|()| outputs.announce(child.pid, &child.pidfd, "setns"));
+    announced.map_err(|e| {
+        child.end();
         outputs.retract();
+        explain_oom(e, cgroup.as_ref())
     })?;
     if o.detach {
         return Ok(0);
     }
-    foreground::attend(Foreground { pid: child.pid, pidfd: &child.pidfd, notify: None }, ours)
+    foreground::attend(Foreground { pid: child.pid, pidfd: &child.pidfd, notify: None }, relay)
 }
 
 /// The container's init, if exec is allowed now.
@@ -127,6 +133,10 @@ impl Joining<'_> {
             0 => None,
             _ => Some(ChildrenIn::join(&self.procfs, &self.target)?),
         };
+        let root = match differing & NamespaceKind::Mount.clone_flag() {
+            0 => Some(self.root_of_init()?),
+            _ => None,
+        };
         let (ours, theirs) = Channel::pair()?;
         let forked = match sys::process::fork(0, self.cgroup.as_ref().map(Cgroup::fd)) {
             // The container has made sub-cgroups with domain controllers, so
@@ -135,9 +145,15 @@ impl Joining<'_> {
             other => other,
         };
         match forked.step(step)? {
-            Fork::Child => self.become_process(theirs, differing & !pid_flag),
+            Fork::Child => self.become_process(theirs, differing & !pid_flag, root),
             Fork::Parent { pid, pidfd } => Ok(Child::new(pid, pidfd, ours)),
         }
+    }
+
+    /// A container without a mount namespace of its own is still in its rootfs.
+    fn root_of_init(&self) -> Result<OwnedFd> {
+        let dir = std::ffi::CString::new(self.state.init_process_pid.to_string()).unwrap_or_default();
+        self.procfs.magic_link(&dir, c"root", OFlag::O_PATH).step("cannot open the container's root")
     }
 
     fn cgroup_of_init(&self) -> Result<Cgroup> {
@@ -150,7 +166,7 @@ impl Joining<'_> {
         Cgroup::open(&mount.join(path))
     }
 
-    fn become_process(self, channel: Channel, namespaces: u64) -> ! {
+    fn become_process(self, channel: Channel, namespaces: u64, root: Option<OwnedFd>) -> ! {
         let common = Common {
             channel,
             procfs: self.procfs,
@@ -161,6 +177,6 @@ impl Joining<'_> {
             personality: self.state.orlop.personality,
             memory_policy: self.state.memory_policy(),
         };
-        Joiner { target: self.target, namespaces, process: self.process, common }.run()
+        Joiner { target: self.target, namespaces, root, process: self.process, common }.run()
     }
 }

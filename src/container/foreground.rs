@@ -26,15 +26,14 @@ pub struct Foreground<'a> {
     pub notify: Option<Notify>,
 }
 
-/// Waits for the process; `console` is where its terminal comes from. All
-/// signals must be blocked.
+/// Waits for the process, passing its terminal through `relay`. All signals
+/// must be blocked.
 ///
 /// # Errors
 /// The errno of poll(2) and the like; the process is not killed then.
-pub fn attend(front: Foreground<'_>, console: Option<OwnedFd>) -> Result<i32> {
+pub fn attend(front: Foreground<'_>, mut relay: Option<Relay>) -> Result<i32> {
     let step = "cannot read signals";
     let signals = SignalFd::with_flags(&SigSet::all(), SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK).step(step)?;
-    let mut relay = console.map(|socket| Relay::start(&socket)).transpose()?;
     let exit = loop {
         if let Some(exit) = turn(&front, &signals, relay.as_mut())? {
             break exit;
@@ -109,7 +108,7 @@ fn reap(pid: i32) -> Result<Option<Exit>> {
 
 /// Passes bytes between our terminal and the container's.
 #[derive(Debug)]
-struct Relay {
+pub struct Relay {
     master: OwnedFd,
     /// Our stdin's mode as it was; put back when this is dropped.
     saved: Option<Termios>,
@@ -119,7 +118,12 @@ struct Relay {
 }
 
 impl Relay {
-    fn start(socket: &OwnedFd) -> Result<Self> {
+    /// Takes the terminal that init sends over `socket`, gives it the size of
+    /// ours, and puts ours in raw mode.
+    ///
+    /// # Errors
+    /// When none was sent.
+    pub fn start(socket: &OwnedFd) -> Result<Self> {
         let step = "cannot receive the container's terminal";
         let mut name = [0; 64];
         let (_, master) = sys::socket::recv_fd(socket, &mut name).step(step)?;

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
-use nix::fcntl::{AT_FDCWD, Flock, FlockArg, OFlag, openat, renameat};
+use nix::fcntl::{AT_FDCWD, OFlag, openat, renameat};
 use nix::sys::stat::{Mode, fstat, mkdirat};
 use nix::unistd::{UnlinkatFlags, unlinkat};
 
@@ -14,6 +14,7 @@ use super::{Runtime, check_id};
 use crate::cgroup::Cgroup;
 use crate::error::{Error, Result, Step};
 use crate::sys;
+use crate::sys::fd::Share;
 
 const STATE: &std::ffi::CStr = c"state.json";
 const STATE_NEW: &std::ffi::CStr = c"state.json.new";
@@ -34,7 +35,7 @@ pub struct Handle {
 /// A lock on a state directory, held by a verb that changes the container.
 #[derive(Debug)]
 #[must_use]
-pub struct Lock(#[expect(dead_code, reason = "held, not read")] Flock<OwnedFd>);
+pub struct Lock(#[expect(dead_code, reason = "held, not read")] OwnedFd);
 
 /// The text engines know for an id that is taken.
 pub fn already_exists(id: &str) -> Error {
@@ -65,9 +66,12 @@ impl Handle {
             Errno::EEXIST => already_exists(id),
             e => Error::sys(step, e).path(&path),
         })?;
-        let handle = Self { dir: open_dir(&path).step_at(step, &path)?, path };
-        let lock = handle.lock()?;
-        Ok((handle, lock))
+        let opened = open_dir(&path).step_at(step, &path);
+        let locked = opened.map(|dir| Self { dir, path: path.clone() }).and_then(|h| h.lock().map(|lock| (h, lock)));
+        locked.inspect_err(|_| {
+            // Only as long as it is empty: it is ours alone.
+            let _ = unlinkat(AT_FDCWD, &path, UnlinkatFlags::RemoveDir);
+        })
     }
 
     /// Opens the state directory of a container.
@@ -107,21 +111,14 @@ impl Handle {
     pub fn lock(&self) -> Result<Lock> {
         let step = "cannot lock the container";
         let deadline = Instant::now() + PATIENCE;
-        let mut fd = openat(&self.dir, c".", DIRECTORY, Mode::empty()).step_at(step, &self.path)?;
-        loop {
-            match Flock::lock(fd, FlockArg::LockExclusiveNonblock) {
-                Ok(_) if self.is_gone() => return Err(Error::new("container does not exist")),
-                Ok(lock) => return Ok(Lock(lock)),
-                Err((back, Errno::EWOULDBLOCK)) if Instant::now() < deadline => {
-                    fd = back;
-                    std::thread::sleep(Duration::from_millis(5));
-                }
-                Err((_, Errno::EWOULDBLOCK)) => {
-                    return Err(Error::new(step).path(&self.path).message("another command is changing it"));
-                }
-                Err((_, e)) => return Err(Error::sys(step, e).path(&self.path)),
+        let fd = openat(&self.dir, c".", DIRECTORY, Mode::empty()).step_at(step, &self.path)?;
+        while !sys::fd::try_lock(&fd, Share::Exclusive).step_at(step, &self.path)? {
+            if Instant::now() > deadline {
+                return Err(Error::new(step).path(&self.path).message("another command is changing it"));
             }
+            std::thread::sleep(Duration::from_millis(5));
         }
+        if self.is_gone() { Err(Error::new("container does not exist")) } else { Ok(Lock(fd)) }
     }
 
     /// Was the directory removed since it was opened?
@@ -172,14 +169,9 @@ impl Handle {
         let step = "cannot make the created mark";
         let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_CLOEXEC;
         let fd = openat(&self.dir, CREATED, flags, Mode::from_bits_truncate(0o600)).step_at(step, &self.path)?;
-        match Flock::lock(fd.try_clone().step(step)?, FlockArg::LockExclusiveNonblock) {
-            // The lock belongs to the open file, of which `fd` is one more
-            // name: letting go of this one must not unlock it.
-            Ok(lock) => {
-                std::mem::forget(lock);
-                Ok(fd)
-            }
-            Err((_, e)) => Err(Error::sys(step, e).path(&self.path)),
+        match sys::fd::try_lock(&fd, Share::Exclusive).step_at(step, &self.path)? {
+            true => Ok(fd),
+            false => Err(Error::new(step).path(&self.path).message("somebody else holds it")),
         }
     }
 
@@ -189,11 +181,10 @@ impl Handle {
         match openat(&self.dir, CREATED, flags, Mode::empty()) {
             Err(Errno::ENOENT) => Ok(false),
             Err(e) => Err(Error::sys("cannot read the created mark", e).path(&self.path)),
-            Ok(fd) => match Flock::lock(fd, FlockArg::LockSharedNonblock) {
-                Ok(_) => Ok(false),
-                Err((_, Errno::EWOULDBLOCK)) => Ok(true),
-                Err((_, e)) => Err(Error::sys("cannot read the created mark", e).path(&self.path)),
-            },
+            Ok(fd) => {
+                let free = sys::fd::try_lock(&fd, Share::Shared).step_at("cannot read the created mark", &self.path)?;
+                Ok(!free)
+            }
         }
     }
 
@@ -222,11 +213,7 @@ impl Handle {
     fn is_busy(&self) -> Result<bool> {
         let step = "cannot look at the container's lock";
         let fd = openat(&self.dir, c".", DIRECTORY, Mode::empty()).step_at(step, &self.path)?;
-        match Flock::lock(fd, FlockArg::LockSharedNonblock) {
-            Ok(_) => Ok(false),
-            Err((_, Errno::EWOULDBLOCK)) => Ok(true),
-            Err((_, e)) => Err(Error::sys(step, e).path(&self.path)),
-        }
+        Ok(!sys::fd::try_lock(&fd, Share::Shared).step_at(step, &self.path)?)
     }
 
     /// `start` has done its work: what it needed goes.

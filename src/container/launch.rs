@@ -145,11 +145,18 @@ impl Child {
     }
 }
 
+impl Child {
+    /// Kills and reaps it, if it is not gone already.
+    pub fn end(&self) {
+        let _ = sys::process::pidfd_kill(&self.pidfd, libc::SIGKILL);
+        let _ = sys::process::wait(&self.pidfd);
+    }
+}
+
 impl Drop for Child {
     fn drop(&mut self) {
         if !self.released {
-            let _ = sys::process::pidfd_kill(&self.pidfd, libc::SIGKILL);
-            let _ = sys::process::wait(&self.pidfd);
+            self.end();
         }
     }
 }

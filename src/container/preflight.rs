@@ -15,7 +15,10 @@ use crate::spec::plan::{MountKind, NamespaceKind, Plan, Process};
 pub fn check(plan: &Plan, options: &CreateOptions, manager: Manager) -> Result<()> {
     let mut faults = Vec::new();
     faults.extend(rootfs(&plan.rootfs).err());
-    faults.extend(needs_mount_namespace(plan));
+    if plan.root_propagation.is_some() && !plan.namespaces.has(NamespaceKind::Mount) {
+        let text = "needs a mount namespace, and linux.namespaces has none (the host's mounts are not touched)";
+        faults.push(Error::field("linux.rootfsPropagation", text));
+    }
     if let Some(process) = &plan.process {
         faults.extend(security_modules(process).err());
     }
@@ -38,23 +41,6 @@ fn rootfs(path: &Path) -> Result<()> {
         Ok(meta) if !meta.is_dir() => field("not a directory"),
         Ok(_) => Ok(()),
     }
-}
-
-/// Without a mount namespace of the container's own nothing may be mounted: it
-/// would be on the host.
-fn needs_mount_namespace(plan: &Plan) -> Vec<Error> {
-    if plan.namespaces.has(NamespaceKind::Mount) {
-        return Vec::new();
-    }
-    let wishes = [
-        (!plan.mounts.is_empty(), "mounts"),
-        (plan.root_readonly, "root.readonly"),
-        (!plan.masked_paths.is_empty(), "linux.maskedPaths"),
-        (!plan.readonly_paths.is_empty(), "linux.readonlyPaths"),
-        (plan.root_propagation.is_some(), "linux.rootfsPropagation"),
-    ];
-    let text = "needs a mount namespace, and linux.namespaces has none (the host's mounts are not touched)";
-    wishes.into_iter().filter(|(wished, _)| *wished).map(|(_, field)| Error::field(field, text)).collect()
 }
 
 /// A profile or label that the kernel cannot enforce is an error, not a wish

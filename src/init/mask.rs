@@ -7,7 +7,7 @@ use nix::fcntl::{OFlag, open};
 use nix::sys::stat::{Mode, SFlag, fstat, major, minor};
 
 use crate::error::{Error, Result, Step};
-use crate::spec::plan::{NamespaceKind, Plan};
+use crate::spec::plan::Plan;
 use crate::sys::mount::{self, FsContext};
 use crate::sys::path::{Root, is_type};
 
@@ -20,9 +20,6 @@ const INERT: u64 = libc::MOUNT_ATTR_RDONLY | libc::MOUNT_ATTR_NOSUID | libc::MOU
 /// # Errors
 /// Names the field and the path.
 pub fn apply(plan: &Plan, root: &Root) -> Result<()> {
-    if !plan.namespaces.has(NamespaceKind::Mount) {
-        return Ok(());
-    }
     for (i, path) in plan.readonly_paths.iter().enumerate() {
         make_read_only(root, path).map_err(|e| e.in_field(format!("linux.readonlyPaths[{i}]")).path(path))?;
     }

@@ -102,6 +102,9 @@ pub struct Joiner {
     pub target: OwnedFd,
     /// `CLONE_NEW*` of the namespaces that differ from ours, without pid.
     pub namespaces: u64,
+    /// The container's root directory, where joining a mount namespace does not
+    /// lead there.
+    pub root: Option<OwnedFd>,
     /// The process to become.
     pub process: Process,
     /// The part shared with init.
@@ -214,6 +217,9 @@ impl Joiner {
         join_keyring(self.common.keyring.as_deref())?;
         if self.namespaces != 0 {
             sys::process::join(&self.target, self.namespaces).step("cannot join the container's namespaces")?;
+        }
+        if let Some(root) = self.root.take() {
+            rootfs::chroot_to(&root)?;
         }
         let root = rootfs::current()?;
         let proc = &self.common.procfs;

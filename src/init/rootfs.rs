@@ -16,9 +16,9 @@ use crate::sys::path::Root;
 const DIRECTORY: OFlag = OFlag::O_PATH.union(OFlag::O_DIRECTORY).union(OFlag::O_CLOEXEC);
 
 /// Makes the rootfs a mount of its own, cut off from the host's propagation,
-/// and gives back a handle on it. Without a mount namespace nothing is
-/// mounted and the handle is the plain directory: the host's mounts stay as
-/// they are.
+/// and gives back a handle on it. Without a mount namespace the host's mounts
+/// stay as they are: the handle is a detached tree, or, if nothing is to be
+/// mounted, the plain directory.
 ///
 /// # Errors
 /// Names the step and the rootfs.
@@ -27,7 +27,7 @@ pub fn prepare(plan: &Plan) -> Result<Root> {
     let path = CString::new(plan.rootfs.as_os_str().as_bytes()).map_err(|_| Error::new(step).message("NUL byte"))?;
     if !plan.namespaces.has(NamespaceKind::Mount) {
         let fd = open(path.as_c_str(), DIRECTORY | OFlag::O_NOFOLLOW, Mode::empty()).step_at(step, &plan.rootfs)?;
-        return Ok(Root::new(fd));
+        return Ok(Root::new(if mounts_anything(plan) { apart(&fd)? } else { fd }));
     }
     if plan.namespaces.is_new(NamespaceKind::Mount) {
         cut_off(plan)?;
@@ -43,6 +43,29 @@ pub fn prepare(plan: &Plan) -> Result<Root> {
     let tree = mount::clone_tree(&fd, true).step_at("cannot clone the rootfs", &plan.rootfs)?;
     mount::attach(&tree, &fd).step_at("cannot attach the rootfs", &plan.rootfs)?;
     Ok(Root::new(tree))
+}
+
+/// Does the config want any mount made or changed?
+fn mounts_anything(plan: &Plan) -> bool {
+    let lists_empty = plan.mounts.is_empty() && plan.masked_paths.is_empty() && plan.readonly_paths.is_empty();
+    plan.root_readonly || !lists_empty
+}
+
+/// The rootfs as a tree of mounts that is in no namespace: what is mounted in
+/// it is seen by the container, which has its root there, and by nobody else.
+/// It lasts as long as the last process that has its root in it.
+fn apart(rootfs: &OwnedFd) -> Result<OwnedFd> {
+    let step = "cannot clone the rootfs";
+    let clone = || {
+        let tree = mount::clone_tree(rootfs, true).step(step)?;
+        // Or what is mounted on it would appear on the mount it is a clone of.
+        mount::set_attr(&tree, 0, 0, libc::MS_PRIVATE, true).step(step).map(|()| tree)
+    };
+    let probe = mount::attach(clone()?, clone()?);
+    probe
+        .step("cannot mount in a rootfs outside of any mount namespace")
+        .map_err(|e| e.in_field("linux.namespaces").hint("without a mount namespace, mounts need linux 6.15"))?;
+    clone()
 }
 
 /// Sets the propagation of the whole tree as the config wants it seen while the
@@ -111,6 +134,15 @@ fn move_to_slash(root: &Root) -> Result<()> {
     chroot_here()
 }
 
+/// Makes a directory the root of this process.
+///
+/// # Errors
+/// The errno of fchdir(2) or chroot(2).
+pub fn chroot_to(root: &OwnedFd) -> Result<()> {
+    nix::unistd::fchdir(root).step("cannot change to the container's root")?;
+    chroot_here()
+}
+
 fn chroot_here() -> Result<()> {
     nix::unistd::chroot(".").step("cannot change the root directory")?;
     nix::unistd::chdir("/").step("cannot change to the new root")
@@ -121,10 +153,7 @@ fn chroot_here() -> Result<()> {
 /// # Errors
 /// Names the field.
 pub fn finish(plan: &Plan, root: &Root) -> Result<()> {
-    if !plan.namespaces.has(NamespaceKind::Mount) {
-        return Ok(());
-    }
-    if let Some(propagation) = plan.root_propagation {
+    if let (Some(propagation), true) = (plan.root_propagation, plan.namespaces.has(NamespaceKind::Mount)) {
         mount::set_attr(root, 0, 0, propagation.kind, propagation.recursive)
             .step("cannot set the propagation of /")
             .map_err(|e| e.in_field("linux.rootfsPropagation"))?;

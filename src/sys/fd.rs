@@ -93,6 +93,32 @@ pub fn fill_stdio() -> nix::Result<()> {
     }
 }
 
+/// The two kinds of flock(2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Share {
+    /// Alone.
+    Exclusive,
+    /// Together with other shared ones.
+    Shared,
+}
+
+/// flock(2) without waiting; false when somebody else holds it. The lock is the
+/// open file's: a fork shares it, and it goes with the last copy of the fd.
+/// (nix's guard unlocks when it is dropped, also in a fork that only means to
+/// close its copy.)
+///
+/// # Errors
+/// The errno of flock(2).
+pub fn try_lock(fd: impl AsFd, share: Share) -> nix::Result<bool> {
+    let kind = if share == Share::Exclusive { libc::LOCK_EX } else { libc::LOCK_SH };
+    // SAFETY: numbers only.
+    match check(unsafe { libc::flock(fd.as_fd().as_raw_fd(), kind | libc::LOCK_NB) }.into()) {
+        Ok(_) => Ok(true),
+        Err(Errno::EWOULDBLOCK) => Ok(false),
+        Err(e) => Err(e),
+    }
+}
+
 /// Takes ownership of what a system call returned.
 pub(crate) fn own(ret: libc::c_long) -> nix::Result<OwnedFd> {
     let fd = RawFd::try_from(check(ret)?).map_err(|_| Errno::EBADF)?;

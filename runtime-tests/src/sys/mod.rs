@@ -116,6 +116,12 @@ pub fn kill(pid: i32, signal: i32) -> io::Result<()> {
     check(unsafe { libc::kill(pid, signal) }).map(|_| ())
 }
 
+/// Waits for a child if it has ended.
+pub fn reap(pid: i32) {
+    // SAFETY: no status is asked for.
+    unsafe { libc::waitpid(pid, std::ptr::null_mut(), libc::WNOHANG) };
+}
+
 /// Orphaned descendants become children of this process.
 pub fn become_subreaper() -> io::Result<()> {
     // SAFETY: no pointers.

@@ -1,4 +1,5 @@
-//! Killing a command at its n-th system call, or its child at the child's.
+//! Killing a command at its n-th system call, or its child at the child's, or
+//! having that one call fail.
 //!
 //! strace's `--inject=…:signal=KILL:when=N` counts per process but can't be
 //! told which process is meant: parent and child would both die at their
@@ -10,6 +11,7 @@ use std::os::unix::process::CommandExt;
 use std::process::Command;
 
 use super::{check, kill};
+use crate::reaper;
 
 /// Whose system calls are counted, and who is killed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,13 +24,24 @@ pub enum Who {
     All,
 }
 
+/// What happens at the n-th call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Harm {
+    /// SIGKILL, before the call is made.
+    Kill,
+    /// The call is not made and returns this errno (x86_64 only).
+    Fail(i32),
+}
+
 /// How it went.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum End {
-    /// The n-th call was reached, and somebody killed there.
-    Killed {
+    /// The n-th call was reached, and the harm done there.
+    Harmed {
         /// The number of the system call it was about to make.
         syscall: u64,
+        /// The command's wait status.
+        status: i32,
     },
     /// It ended before anybody made an n-th call.
     Completed {
@@ -48,24 +61,27 @@ struct Tracer {
     parent: i32,
     who: Who,
     nth: usize,
+    harm: Harm,
     tracees: HashMap<i32, Tracee>,
-    killed: Option<u64>,
+    harmed: Option<u64>,
+    /// The process whose call was skipped and still has to be told so.
+    failing: Option<i32>,
 }
 
-/// Runs a command to its end, killing as told.
+/// Runs a command to its end, doing harm as told.
 ///
 /// In a thread of its own: when that ends, whatever the command left running
 /// is no longer traced.
-pub fn kill_at(command: &mut Command, who: Who, nth: usize) -> io::Result<End> {
-    std::thread::scope(|scope| scope.spawn(|| trace(command, who, nth)).join().expect("the tracer"))
+pub fn harm_at(command: &mut Command, who: Who, nth: usize, harm: Harm) -> io::Result<End> {
+    std::thread::scope(|scope| scope.spawn(|| trace(command, who, nth, harm)).join().expect("the tracer"))
 }
 
-fn trace(command: &mut Command, who: Who, nth: usize) -> io::Result<End> {
+fn trace(command: &mut Command, who: Who, nth: usize, harm: Harm) -> io::Result<End> {
     let me = || ptrace(libc::PTRACE_TRACEME, 0, 0);
     // SAFETY: ptrace is a plain system call.
     unsafe { command.pre_exec(me) };
     #[allow(clippy::zombie_processes)] // waited for below, by pid
-    let parent = command.spawn()?.id() as i32;
+    let parent = reaper::spawn(command)?.id() as i32;
     let mut status = 0;
     // SAFETY: writes one int.
     check(unsafe { libc::waitpid(parent, &mut status, libc::__WALL) })?;
@@ -75,12 +91,13 @@ fn trace(command: &mut Command, who: Who, nth: usize) -> io::Result<End> {
         | libc::PTRACE_O_TRACEVFORK
         | libc::PTRACE_O_TRACECLONE;
     ptrace(libc::PTRACE_SETOPTIONS, parent, options as usize)?;
-    let mut tracer = Tracer { parent, who, nth, tracees: HashMap::new(), killed: None };
+    let mut tracer = Tracer { parent, who, nth, harm, tracees: HashMap::new(), harmed: None, failing: None };
     tracer.tracees.insert(parent, Tracee { started: true, ..Tracee::default() });
     ptrace(libc::PTRACE_SYSCALL, parent, 0)?;
     let status = tracer.until_parent_ends()?;
-    Ok(match tracer.killed {
-        Some(syscall) => End::Killed { syscall },
+    reaper::done(parent);
+    Ok(match tracer.harmed {
+        Some(syscall) => End::Harmed { syscall, status },
         None => End::Completed { status },
     })
 }
@@ -119,6 +136,11 @@ impl Tracer {
             if tracee.inside {
                 tracee.calls += 1;
                 self.call(pid);
+            } else if self.failing == Some(pid) {
+                self.failing = None;
+                if let Harm::Fail(errno) = self.harm {
+                    let _ = poke_register(pid, RAX, -i64::from(errno));
+                }
             }
             return 0;
         }
@@ -137,15 +159,32 @@ impl Tracer {
     fn call(&mut self, pid: i32) {
         let calls = self.tracees[&pid].calls;
         let counted = (pid == self.parent) != (self.who == Who::Child);
-        if self.killed.is_some() || !counted || calls != self.nth {
+        if self.harmed.is_some() || !counted || calls != self.nth {
             return;
         }
-        self.killed = Some(syscall_number(pid));
+        self.harmed = Some(syscall_number(pid));
+        if let Harm::Fail(_) = self.harm {
+            // No call has this number, so none is made.
+            let _ = poke_register(pid, ORIG_RAX, -1);
+            self.failing = Some(pid);
+            return;
+        }
         let all: Vec<i32> = self.tracees.keys().copied().collect();
         for victim in all.into_iter().filter(|p| *p == pid || self.who == Who::All) {
             let _ = kill(victim, libc::SIGKILL);
         }
     }
+}
+
+/// Indexes in x86_64's `user_regs_struct`.
+const RAX: usize = 10;
+const ORIG_RAX: usize = 15;
+
+/// Changes one register of a stopped process (x86_64).
+fn poke_register(pid: i32, index: usize, value: i64) -> io::Result<()> {
+    let offset = (index * 8) as *mut libc::c_void;
+    // SAFETY: PTRACE_POKEUSER takes an offset and a value, no pointers of ours.
+    check(unsafe { libc::ptrace(libc::PTRACE_POKEUSER, pid, offset, value) }).map(|_| ())
 }
 
 /// The number of the call a stopped process is entering, for messages.
