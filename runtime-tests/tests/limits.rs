@@ -347,6 +347,8 @@ fn without_cgroups_there_are_no_limits() {
         c.orlop(&["--cgroup-manager=disabled", "run", "-b"]).arg(&c.bundle).arg(&c.id).go()
     };
     run(&c).ok();
+    c.set("/linux/resources/pids/limit", -1);
+    run(&c).ok();
     c.set("/linux/resources/pids/limit", 5);
     run(&c).fails_with(&["linux.resources.pids.limit", "disabled"]);
     c.assert_nothing_left();

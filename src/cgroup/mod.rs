@@ -214,7 +214,7 @@ fn is_alternative(setting: &CgroupSetting, next: &CgroupSetting) -> bool {
 
 /// "No limit" is what there is without the controller. In `unified` even that
 /// is an error (runtime-spec, config-linux.md, "Unified").
-fn is_unlimited(setting: &CgroupSetting) -> bool {
+pub fn is_unlimited(setting: &CgroupSetting) -> bool {
     setting.value.split(' ').next() == Some("max") && !setting.field.starts_with("linux.resources.unified")
 }
 

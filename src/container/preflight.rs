@@ -5,6 +5,7 @@ use std::path::Path;
 use nix::sys::statfs::statfs;
 
 use super::{CreateOptions, Manager};
+use crate::cgroup;
 use crate::error::{Error, Result};
 use crate::spec::plan::{MountKind, NamespaceKind, Plan, Process};
 
@@ -27,7 +28,8 @@ pub fn check(plan: &Plan, options: &CreateOptions, manager: Manager) -> Result<(
     }
     if manager == Manager::Disabled {
         // Device rules are in every config podman writes, also without cgroups.
-        let fields = plan.cgroup.settings.iter().map(|s| s.field.as_str());
+        let limits = plan.cgroup.settings.iter().filter(|s| !cgroup::is_unlimited(s));
+        let fields = limits.map(|s| s.field.as_str());
         faults.extend(fields.map(|field| Error::field(field, "needs a cgroup, and --cgroup-manager is disabled")));
     }
     Error::join("invalid config", faults).map_or(Ok(()), Err)
