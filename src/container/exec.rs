@@ -161,6 +161,8 @@ impl Joining<'_> {
             personality: self.state.orlop.personality,
             memory_policy: self.state.memory_policy(),
         };
-        Joiner { target: self.target, namespaces, process: self.process, common }.run()
+        let own_mounts = namespaces & NamespaceKind::Mount.clone_flag() != 0;
+        let chroot = (!own_mounts).then(|| self.state.config.rootfs.clone());
+        Joiner { target: self.target, namespaces, chroot, process: self.process, common }.run()
     }
 }

@@ -7,7 +7,7 @@
 
 use std::ffi::CString;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use nix::sys::signal::{SigSet, Signal};
 
@@ -102,6 +102,9 @@ pub struct Joiner {
     pub target: OwnedFd,
     /// `CLONE_NEW*` of the namespaces that differ from ours, without pid.
     pub namespaces: u64,
+    /// The rootfs, when the container has no mount namespace: joining namespaces
+    /// does not bring its chroot(2) along.
+    pub chroot: Option<PathBuf>,
     /// The process to become.
     pub process: Process,
     /// The part shared with init.
@@ -215,7 +218,10 @@ impl Joiner {
         if self.namespaces != 0 {
             sys::process::join(&self.target, self.namespaces).step("cannot join the container's namespaces")?;
         }
-        let root = rootfs::current()?;
+        let root = match &self.chroot {
+            Some(path) => rootfs::chroot_to(path)?,
+            None => rootfs::current()?,
+        };
         let proc = &self.common.procfs;
         let console = self.process.terminal.then(|| Console::open(&root, &self.process, proc)).transpose()?;
         let keep = [self.common.channel.as_raw()];

@@ -3,6 +3,7 @@
 use std::ffi::CString;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 
 use nix::fcntl::{OFlag, open, openat};
 use nix::mount::MntFlags;
@@ -26,8 +27,7 @@ pub fn prepare(plan: &Plan) -> Result<Root> {
     let step = "cannot open the rootfs";
     let path = CString::new(plan.rootfs.as_os_str().as_bytes()).map_err(|_| Error::new(step).message("NUL byte"))?;
     if !plan.namespaces.has(NamespaceKind::Mount) {
-        let fd = open(path.as_c_str(), DIRECTORY | OFlag::O_NOFOLLOW, Mode::empty()).step_at(step, &plan.rootfs)?;
-        return Ok(Root::new(fd));
+        return plain(&plan.rootfs).map(Root::new);
     }
     if plan.namespaces.is_new(NamespaceKind::Mount) {
         cut_off(plan)?;
@@ -43,6 +43,23 @@ pub fn prepare(plan: &Plan) -> Result<Root> {
     let tree = mount::clone_tree(&fd, true).step_at("cannot clone the rootfs", &plan.rootfs)?;
     mount::attach(&tree, &fd).step_at("cannot attach the rootfs", &plan.rootfs)?;
     Ok(Root::new(tree))
+}
+
+/// The plain directory, for containers without a mount namespace.
+fn plain(rootfs: &Path) -> Result<OwnedFd> {
+    open(rootfs, DIRECTORY | OFlag::O_NOFOLLOW, Mode::empty()).step_at("cannot open the rootfs", rootfs)
+}
+
+/// Exec into a container without a mount namespace: its rootfs becomes the root
+/// directory as it did for init.
+///
+/// # Errors
+/// Names the step.
+pub fn chroot_to(rootfs: &Path) -> Result<Root> {
+    let root = plain(rootfs)?;
+    nix::unistd::fchdir(&root).step("cannot change to the rootfs")?;
+    chroot_here()?;
+    Ok(Root::new(root))
 }
 
 /// Sets the propagation of the whole tree as the config wants it seen while the
