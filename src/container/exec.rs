@@ -122,6 +122,7 @@ impl Joining<'_> {
     fn fork(self) -> Result<Child> {
         let step = "cannot create the process";
         let differing = differing(&self.procfs, self.state.init_process_pid)?;
+        self.still_there()?;
         let pid_flag = NamespaceKind::Pid.clone_flag();
         let _children_in = match differing & pid_flag {
             0 => None,
@@ -140,10 +141,22 @@ impl Joining<'_> {
         }
     }
 
+    /// What was just read of init by its number was init's if it has not ended
+    /// yet: another process with that number may share our namespaces, and then
+    /// nothing would be joined and the program run on the host.
+    fn still_there(&self) -> Result<()> {
+        match sys::process::wait_exit(&self.target, 0) {
+            Ok(false) => Ok(()),
+            Ok(true) => Err(Error::new("cannot exec in a stopped container")),
+            Err(e) => Err(Error::sys("cannot poll init's pidfd", e)),
+        }
+    }
+
     fn cgroup_of_init(&self) -> Result<Cgroup> {
         let step = "cannot find the cgroup of init";
         let name = std::ffi::CString::new(format!("{}/cgroup", self.state.init_process_pid)).unwrap_or_default();
         let text = self.procfs.read(&name).step(step)?;
+        self.still_there()?;
         let text = String::from_utf8_lossy(&text);
         let path = text.lines().find_map(|line| line.strip_prefix("0::/")).ok_or_else(|| Error::new(step))?;
         let mount = cgroup::mount_point().ok_or_else(|| Error::new(step))?;
