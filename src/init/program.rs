@@ -97,18 +97,27 @@ impl Program {
         Ok(Self { path: path?, env, enter_as_user })
     }
 
-    /// Becomes the user and executes the program.
+    /// Becomes the user, in the working directory.
     ///
     /// # Errors
-    /// Returns only to say why it failed.
-    pub fn execute(&self, process: &Process, common: &Common, keep: &[RawFd]) -> Result<()> {
+    /// Names the step.
+    pub fn become_user(&self, process: &Process, common: &Common) -> Result<()> {
         late_attributes(process, common)?;
         credentials::become_user(process)?;
+        // A change of ids sets it to fs.suid_dumpable, which may be 1.
+        ids::set_dumpable(false).step("cannot protect the process")?;
         kernel::umask(process.umask);
         if self.enter_as_user {
             nix::unistd::chdir(process.cwd.as_str()).map_err(|e| cwd_error(process, e))?;
         }
-        check_cwd(process)?;
+        check_cwd(process)
+    }
+
+    /// Executes the program.
+    ///
+    /// # Errors
+    /// Returns only to say why it failed.
+    pub fn execute(&self, process: &Process, common: &Common, keep: &[RawFd]) -> Result<()> {
         sys::fd::close_except(3, &[keep, &common.inherit].concat())
             .step("cannot close what the program must not have")?;
         for fd in common.inherit.iter().filter_map(|fd| sys::fd::inherited(*fd)) {
