@@ -16,6 +16,12 @@ pub fn check(plan: &Plan, options: &CreateOptions, manager: Manager) -> Result<(
     let mut faults = Vec::new();
     faults.extend(rootfs(&plan.rootfs).err());
     faults.extend(needs_mount_namespace(plan));
+    if plan.namespaces.is_joined(NamespaceKind::Mount) && !plan.hooks.create_container.is_empty() {
+        // Its path belongs to the runtime, but would be looked up, with all the
+        // libraries it needs, among the files of whoever owns that namespace.
+        let text = "cannot be run when the mount namespace is joined by path";
+        faults.push(Error::field("hooks.createContainer", text));
+    }
     if let Some(process) = &plan.process {
         faults.extend(security_modules(process).err());
     }
