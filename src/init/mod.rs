@@ -253,8 +253,10 @@ fn protect() -> Result<()> {
 
 /// A session keyring of the container's own, in which exec can search (keyctl(2)).
 fn join_keyring(name: Option<&std::ffi::CStr>) -> Result<()> {
-    /// All for the possessor, view/read/search… by the user as the kernel sets it, plus search for exec.
-    const PERMISSIONS: u32 = 0x3f3f_0000 & !0x0020_0000 | 0x0008_0000;
+    /// All for the possessor; for the user view, read and link, as the kernel
+    /// sets it, plus search for exec. No write: keyrings have no namespace, and
+    /// the same user may be in other containers.
+    const PERMISSIONS: u32 = 0x3f1b_0000;
     let Some(name) = name else { return Ok(()) };
     use nix::errno::Errno;
     match sys::ids::join_session_keyring(name) {
