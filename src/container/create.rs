@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use nix::sys::socket::{AddressFamily, Backlog, SockFlag, SockType, bind, listen, socket, socketpair};
+use nix::sys::stat::Mode;
 use serde_json::value::RawValue;
 
 use super::foreground::{self, Foreground, Relay};
@@ -379,6 +380,9 @@ fn listen_for_start(handle: &Handle) -> Result<OwnedFd> {
     let step = "cannot listen for start";
     let path = handle.path().join(START_SOCKET);
     let sock = socket(AddressFamily::Unix, SockType::SeqPacket, SockFlag::SOCK_CLOEXEC, None).step(step)?;
+    // The socket's own mode is that of the file bind(2) makes, less the umask:
+    // whoever can connect can start the container, or keep it from starting.
+    nix::sys::stat::fchmod(&sock, Mode::from_bits_truncate(0o600)).step(step)?;
     let made = sys::socket::with_short_name(&path, |addr| bind(sock.as_raw_fd(), addr));
     made.and_then(|()| listen(&sock, Backlog::new(16)?)).step_at(step, &path)?;
     Ok(sock)

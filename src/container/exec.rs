@@ -128,6 +128,7 @@ impl Joining<'_> {
     fn fork(self) -> Result<Child> {
         let step = "cannot create the process";
         let differing = differing(&self.procfs, self.state.init_process_pid)?;
+        self.still_there()?;
         let pid_flag = NamespaceKind::Pid.clone_flag();
         let _children_in = match differing & pid_flag {
             0 => None,
@@ -153,13 +154,26 @@ impl Joining<'_> {
     /// A container without a mount namespace of its own is still in its rootfs.
     fn root_of_init(&self) -> Result<OwnedFd> {
         let dir = std::ffi::CString::new(self.state.init_process_pid.to_string()).unwrap_or_default();
-        self.procfs.magic_link(&dir, c"root", OFlag::O_PATH).step("cannot open the container's root")
+        let root = self.procfs.magic_link(&dir, c"root", OFlag::O_PATH).step("cannot open the container's root")?;
+        self.still_there().map(|()| root)
+    }
+
+    /// What was just read of init by its number was init's if it has not ended
+    /// yet: another process with that number may share our namespaces, and then
+    /// nothing would be joined and the program run on the host.
+    fn still_there(&self) -> Result<()> {
+        match sys::process::wait_exit(&self.target, 0) {
+            Ok(false) => Ok(()),
+            Ok(true) => Err(Error::new("cannot exec in a stopped container")),
+            Err(e) => Err(Error::sys("cannot poll init's pidfd", e)),
+        }
     }
 
     fn cgroup_of_init(&self) -> Result<Cgroup> {
         let step = "cannot find the cgroup of init";
         let name = std::ffi::CString::new(format!("{}/cgroup", self.state.init_process_pid)).unwrap_or_default();
         let text = self.procfs.read(&name).step(step)?;
+        self.still_there()?;
         let text = String::from_utf8_lossy(&text);
         let path = text.lines().find_map(|line| line.strip_prefix("0::/")).ok_or_else(|| Error::new(step))?;
         let mount = cgroup::mount_point().ok_or_else(|| Error::new(step))?;

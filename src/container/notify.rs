@@ -3,6 +3,7 @@
 //! manager with the container's pid as MAINPID.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::DirBuilderExt;
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 
@@ -15,6 +16,11 @@ use crate::spec::plan::{Mount, MountAttr, MountKind, NamespaceKind, Plan};
 
 const DIR_INSIDE: &str = "/run/notify";
 const SOCKET: &str = "notify.sock";
+
+/// What a container may tell the service manager: how it is, and nothing that
+/// changes the service itself (`MAINPID`, `NOTIFYACCESS`, `FDSTORE`, …).
+const PASSED_ON: [&str; 8] =
+    ["READY", "RELOADING", "MONOTONIC_USEC", "STOPPING", "STATUS", "ERRNO", "WATCHDOG", "EXTEND_TIMEOUT_USEC"];
 
 /// The service manager's socket, if this process has one.
 fn service_manager() -> Option<PathBuf> {
@@ -34,7 +40,7 @@ pub fn set_up(handle: &Handle, plan: &mut Plan) -> Result<()> {
     }
     let Some(process) = &mut plan.process else { return Ok(()) };
     let source = handle.path().join("notify");
-    std::fs::create_dir(&source).step_at("cannot make the notify directory", &source)?;
+    std::fs::DirBuilder::new().mode(0o755).create(&source).step_at("cannot make the notify directory", &source)?;
     process.env.retain(|e| !e.to_bytes().starts_with(b"NOTIFY_SOCKET="));
     process.env.push(c"NOTIFY_SOCKET=/run/notify/notify.sock".to_owned());
     let inert = libc::MOUNT_ATTR_RDONLY | libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NODEV | libc::MOUNT_ATTR_NOEXEC;
@@ -89,7 +95,8 @@ impl Notify {
         let Ok(len) = self.socket.recv(&mut buf) else { return Ok(false) };
         let text = String::from_utf8_lossy(&buf[..len]);
         let ready = text.lines().any(|line| line == "READY=1");
-        let mut lines: Vec<&str> = text.lines().filter(|line| !line.starts_with("MAINPID=")).collect();
+        let known = |line: &&str| line.split_once('=').is_some_and(|(key, _)| PASSED_ON.contains(&key));
+        let mut lines: Vec<&str> = text.lines().filter(known).collect();
         let main = format!("MAINPID={main_pid}");
         if ready {
             lines.push(&main);

@@ -20,6 +20,12 @@ pub fn check(plan: &Plan, options: &CreateOptions, manager: Manager) -> Result<(
         let text = "needs a mount namespace, and linux.namespaces has none (the host's mounts are not touched)";
         faults.push(Error::field("linux.rootfsPropagation", text));
     }
+    if plan.namespaces.is_joined(NamespaceKind::Mount) && !plan.hooks.create_container.is_empty() {
+        // Its path belongs to the runtime, but would be looked up, with all the
+        // libraries it needs, among the files of whoever owns that namespace.
+        let text = "cannot be run when the mount namespace is joined by path";
+        faults.push(Error::field("hooks.createContainer", text));
+    }
     if let Some(process) = &plan.process {
         faults.extend(security_modules(process).err());
     }

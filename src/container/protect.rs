@@ -12,9 +12,9 @@
 use std::ffi::CString;
 use std::io::Write;
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::ffi::OsStringExt;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
-use nix::fcntl::{FcntlArg, OFlag, SealFlag, fcntl, open};
+use nix::fcntl::{FcntlArg, OFlag, SealFlag, fcntl, open, readlink};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::stat::Mode;
 use nix::sys::statfs::fstatfs;
@@ -44,7 +44,10 @@ pub fn ensure() -> Result<()> {
 
 fn is_protected(exe: &OwnedFd) -> nix::Result<bool> {
     if fstatvfs(exe)?.flags().contains(FsFlags::ST_RDONLY) {
-        return Ok(true);
+        // A read-only mount of the host's can be made writable again while a
+        // container holds the binary open. Ours, attached nowhere and the
+        // binary its root, has no other name than this.
+        return Ok(readlink(SELF)?.as_bytes() == b"/");
     }
     // Only a memfd has seals, and only tmpfs has memfds.
     if fstatfs(exe)?.filesystem_type() != nix::sys::statfs::TMPFS_MAGIC {

@@ -4,8 +4,8 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
 use nix::errno::Errno;
-use nix::fcntl::{AtFlags, OFlag, open};
-use nix::sys::stat::{FchmodatFlags, Mode, SFlag, fchmodat, fstat, major, makedev, minor, mknodat};
+use nix::fcntl::{AtFlags, OFlag, open, openat};
+use nix::sys::stat::{FileStat, Mode, SFlag, fstat, major, makedev, minor, mknodat};
 use nix::unistd::{Gid, Uid, fchownat, symlinkat};
 
 use crate::error::{Error, Result, Step};
@@ -64,23 +64,27 @@ fn make(root: &Root, device: &Device, own_mounts: bool) -> Result<()> {
         Err(Errno::EPERM) if own_mounts => return bind_host_device(root, device, number),
         Err(e) => return Err(Error::sys(step, e)),
     }
+    // The mode is as it should be: init has cleared its umask.
+    if device.uid == 0 && device.gid == 0 {
+        return Ok(());
+    }
+    // By an fd, for somebody may have put something else there since.
+    let step = "cannot set the device's owner";
+    let flags = OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+    let node = openat(&dir, name.as_c_str(), flags, Mode::empty()).step(step)?;
+    is_device(&fstat(&node).step(step)?, kind, number)?;
     let (uid, gid) = (Uid::from_raw(device.uid), Gid::from_raw(device.gid));
-    if device.uid != 0 || device.gid != 0 {
-        let flags = AtFlags::AT_SYMLINK_NOFOLLOW;
-        fchownat(&dir, name.as_c_str(), Some(uid), Some(gid), flags).step("cannot set the device's owner")?;
-    }
-    // mknod applied no umask (init cleared it), but set-id bits may have gone with the owner.
-    if device.mode & 0o7000 != 0 {
-        fchmodat(&dir, name.as_c_str(), mode, FchmodatFlags::FollowSymlink).step("cannot set the device's mode")?;
-    }
-    Ok(())
+    fchownat(&node, c"", Some(uid), Some(gid), AtFlags::AT_EMPTY_PATH).step(step)
 }
 
 /// What is there already must be the same device: a symlink or file in its
 /// place would have the program write to something else (CVE-2026-88265).
 fn check_existing(dir: &OwnedFd, name: &std::ffi::CStr, kind: SFlag, number: u64) -> Result<()> {
-    let stat = stat_at(dir, name).step("cannot stat the device")?;
-    if is_type(&stat, kind) && (kind == SFlag::S_IFIFO || stat.st_rdev == number) {
+    is_device(&stat_at(dir, name).step("cannot stat the device")?, kind, number)
+}
+
+fn is_device(stat: &FileStat, kind: SFlag, number: u64) -> Result<()> {
+    if is_type(stat, kind) && (kind == SFlag::S_IFIFO || stat.st_rdev == number) {
         return Ok(());
     }
     Err(Error::sys("cannot make the device", Errno::EEXIST)

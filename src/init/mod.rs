@@ -128,7 +128,7 @@ impl Init<'_> {
         let _ = sys::sched::set_affinity(&ALL_CPUS);
         join_keyring(self.common.keyring.as_deref())?;
         namespaces::enter(plan, &self.join, proc)?;
-        sys::process::umask(0);
+        let umask = sys::process::umask(0);
         let mut root = rootfs::prepare(plan)?;
         let late = mounts::make_all(plan, &mut root)?;
         devices::populate(plan, &root)?;
@@ -137,7 +137,10 @@ impl Init<'_> {
             console.bind(&root, plan)?;
         }
         self.host_hooks()?;
-        self.container_hooks(&plan.hooks.create_container, &plan.rootfs, None)?;
+        // A hook of the host's makes its files as the caller would.
+        sys::process::umask(umask);
+        self.container_hooks(&plan.hooks.create_container, Some(&plan.rootfs), None)?;
+        sys::process::umask(0);
         mounts::finish(late)?;
         sysctl::write(&plan.sysctl, proc)?;
         mask::apply(plan, &root)?;
@@ -158,7 +161,12 @@ impl Init<'_> {
         self.common.channel.expect(&Message::Continue)
     }
 
-    fn container_hooks(&self, hooks: &[crate::spec::plan::Hook], cwd: &Path, env: Option<&[CString]>) -> Result<()> {
+    fn container_hooks(
+        &self,
+        hooks: &[crate::spec::plan::Hook],
+        cwd: Option<&Path>,
+        env: Option<&[CString]>,
+    ) -> Result<()> {
         if hooks.is_empty() {
             return Ok(());
         }
@@ -170,7 +178,7 @@ impl Init<'_> {
             bundle: &self.plan.bundle,
             annotations: &self.plan.annotations,
         };
-        hooks::run_all(hooks, &state, Some(cwd), env, None)
+        hooks::run_all(hooks, &state, cwd, env, None)
     }
 
     /// Says that all is ready, waits to be started, and becomes the program.
@@ -180,7 +188,10 @@ impl Init<'_> {
             // From here on it is `start` that is told of a failure.
             self.common.channel = wait_for_start(listener)?;
         }
-        self.container_hooks(&self.plan.hooks.start_container, Path::new(&self.process.cwd), Some(&program.env))?;
+        program.become_user(&self.process, &self.common)?;
+        // Programs of the image: they get the rights its own program gets, and
+        // the working directory we are in, which nobody looks up again.
+        self.container_hooks(&self.plan.hooks.start_container, None, Some(&program.env))?;
         program.execute(&self.process, &self.common, &self.kept_fds())
     }
 
@@ -202,6 +213,7 @@ impl Joiner {
     pub fn run(mut self) -> ! {
         let outcome = self.set_up().and_then(|program| {
             release(&self.common)?;
+            program.become_user(&self.process, &self.common)?;
             program.execute(&self.process, &self.common, &[self.common.channel.as_raw()])
         });
         fail(&self.common.channel, outcome.err().unwrap_or_default())
@@ -241,8 +253,10 @@ fn protect() -> Result<()> {
 
 /// A session keyring of the container's own, in which exec can search (keyctl(2)).
 fn join_keyring(name: Option<&std::ffi::CStr>) -> Result<()> {
-    /// All for the possessor, view/read/search… by the user as the kernel sets it, plus search for exec.
-    const PERMISSIONS: u32 = 0x3f3f_0000 & !0x0020_0000 | 0x0008_0000;
+    /// All for the possessor; for the user view, read and link, as the kernel
+    /// sets it, plus search for exec. No write: keyrings have no namespace, and
+    /// the same user may be in other containers.
+    const PERMISSIONS: u32 = 0x3f1b_0000;
     let Some(name) = name else { return Ok(()) };
     use nix::errno::Errno;
     match sys::ids::join_session_keyring(name) {

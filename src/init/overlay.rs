@@ -98,10 +98,13 @@ fn classic(data: &[(CString, Option<CString>)], flags: &[CString], attr: u64) ->
     let ms = if read_only { libc::MS_RDONLY } else { 0 };
     // mount(2) wants a path. It gets one of the host's own, in this new mount
     // namespace, for as long as it takes to clone the mount from there: the
-    // hostile rootfs is still only reached by fd.
+    // hostile rootfs is still only reached by fd. Private first: as a peer of
+    // the host's (rootfsPropagation shared) it would carry the overlay there,
+    // and the image's files would be the host's /proc for that time.
+    let open = || nix::fcntl::open(STAGE, OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty());
+    open().and_then(|fd| mount::set_attr(&fd, 0, 0, libc::MS_PRIVATE, false)).step(step)?;
     mount::mount_classic(c"overlay", STAGE, c"overlay", ms, &options).map_err(|e| Error::sys(step, e))?;
-    let staged = nix::fcntl::open(STAGE, OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty());
-    let tree = staged.and_then(|fd| mount::clone_tree(&fd, false)).step(step)?;
+    let tree = open().and_then(|fd| mount::clone_tree(&fd, false)).step(step)?;
     nix::mount::umount2(STAGE, nix::mount::MntFlags::MNT_DETACH).step("cannot unmount the staged overlay")?;
     mount::set_attr(&tree, attr, 0, 0, false).step("cannot set mount attributes")?;
     Ok(tree)

@@ -1,12 +1,13 @@
 //! The user's program: its directory, its lookup, and the execve.
 
 use std::ffi::{CStr, CString};
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read};
 use std::os::fd::{AsRawFd, RawFd};
 
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::sys::stat::{SFlag, fstat};
+use nix::sys::statfs::{PROC_SUPER_MAGIC, fstatfs};
 
 use super::sync::Message;
 use super::{Common, credentials};
@@ -20,6 +21,9 @@ use crate::sys::{ids, process as kernel};
 /// What execvp(3) searches without a `PATH`.
 const DEFAULT_PATH: &[u8] = b"/bin:/usr/bin";
 const CAP_DAC_OVERRIDE: u64 = 1 << 1;
+/// More than any `/etc/passwd` has: a sparse file costs its maker nothing, and
+/// a line of it would be read into memory whole.
+const MAX_PASSWD: u64 = 1 << 20;
 
 /// A program that was found.
 #[derive(Debug)]
@@ -48,13 +52,15 @@ pub fn home(process: &Process, root: &Root, proc: &Procfs) -> Result<Option<CStr
 /// The sixth field of the user's line, found by uid: names are never looked up (CVE-2016-3697).
 fn read_home(uid: u32, root: &Root, proc: &Procfs) -> nix::Result<Option<Vec<u8>>> {
     let node = root.find("/etc/passwd")?;
-    // A fifo or device in its place would block or worse when opened.
-    if !is_type(&fstat(&node)?, SFlag::S_IFREG) {
+    // A fifo or device in its place would block or worse when opened, and so
+    // would what only calls itself a regular file: /proc/kmsg, of which every
+    // byte read is taken from the host's log.
+    if !is_type(&fstat(&node)?, SFlag::S_IFREG) || fstatfs(&node)?.filesystem_type() == PROC_SUPER_MAGIC {
         return Ok(None);
     }
     let number = CString::new(node.as_raw_fd().to_string()).map_err(|_| Errno::EINVAL)?;
-    let file = std::fs::File::from(proc.magic_link(c"self/fd", &number, OFlag::O_RDONLY)?);
-    for line in BufReader::new(file).split(b'\n') {
+    let file = std::fs::File::from(proc.magic_link(c"self/fd", &number, OFlag::O_RDONLY | OFlag::O_NONBLOCK)?);
+    for line in BufReader::new(file.take(MAX_PASSWD)).split(b'\n') {
         let line = line.map_err(|_| Errno::EIO)?;
         let fields: Vec<&[u8]> = line.split(|b| *b == b':').collect();
         if let [_, _, id, _, _, home, ..] = fields.as_slice()
@@ -97,18 +103,27 @@ impl Program {
         Ok(Self { path: path?, env, enter_as_user })
     }
 
-    /// Becomes the user and executes the program.
+    /// Becomes the user, in the working directory.
     ///
     /// # Errors
-    /// Returns only to say why it failed.
-    pub fn execute(&self, process: &Process, common: &Common, keep: &[RawFd]) -> Result<()> {
+    /// Names the step.
+    pub fn become_user(&self, process: &Process, common: &Common) -> Result<()> {
         late_attributes(process, common)?;
         credentials::become_user(process)?;
+        // A change of ids sets it to fs.suid_dumpable, which may be 1.
+        ids::set_dumpable(false).step("cannot protect the process")?;
         kernel::umask(process.umask);
         if self.enter_as_user {
             nix::unistd::chdir(process.cwd.as_str()).map_err(|e| cwd_error(process, e))?;
         }
-        check_cwd(process)?;
+        check_cwd(process)
+    }
+
+    /// Executes the program.
+    ///
+    /// # Errors
+    /// Returns only to say why it failed.
+    pub fn execute(&self, process: &Process, common: &Common, keep: &[RawFd]) -> Result<()> {
         sys::fd::close_except(3, &[keep, &common.inherit].concat())
             .step("cannot close what the program must not have")?;
         for fd in common.inherit.iter().filter_map(|fd| sys::fd::inherited(*fd)) {

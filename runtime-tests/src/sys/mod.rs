@@ -416,3 +416,10 @@ pub fn pipe() -> (File, File) {
         (File::from_raw_fd(ends[0]), File::from_raw_fd(ends[1]))
     }
 }
+
+/// Has anything been mounted or unmounted since this was last asked of an open `mountinfo`?
+pub fn mounts_changed(mountinfo: &std::fs::File) -> bool {
+    let mut poll = libc::pollfd { fd: std::os::fd::AsRawFd::as_raw_fd(mountinfo), events: libc::POLLPRI, revents: 0 };
+    // SAFETY: one struct.
+    unsafe { libc::poll(&raw mut poll, 1, 0) > 0 && poll.revents & libc::POLLPRI != 0 }
+}

@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 
 use runtime_tests::command::{Cmd, wait_for};
-use runtime_tests::{Case, paths};
+use runtime_tests::{Case, paths, sys};
 
 /// A copy of the binary: an attack that works destroys only that.
 struct Victim {
@@ -117,6 +117,42 @@ fn exe_held_over_from_create() {
     c.delete();
 }
 
+/// The binary is on a mount that is read-only now: whoever holds it open from
+/// inside waits until the host makes that writable, for an upgrade say.
+#[test]
+fn exe_on_a_mount_that_becomes_writable() {
+    struct Mounted(PathBuf);
+    impl Drop for Mounted {
+        fn drop(&mut self) {
+            let _ = sys::umount(self.0.to_str().unwrap());
+        }
+    }
+    let mut c = Case::new();
+    let dir = c.dir.join("usr");
+    fs::create_dir(&dir).unwrap();
+    let victim = Victim { path: dir.join("victim"), ..Victim::new(&c) };
+    fs::copy(paths::orlop(), &victim.path).unwrap();
+    let at = dir.to_str().unwrap();
+    sys::mount(at, at, "", libc::MS_BIND, "").unwrap();
+    let mounted = Mounted(dir.clone());
+    let remount = |flags| sys::mount("none", at, "", libc::MS_BIND | libc::MS_REMOUNT | flags, "").unwrap();
+    remount(libc::MS_RDONLY);
+    c.add_caps(&["CAP_SYS_PTRACE"]).args(&["/bin/sleep", "1000"]);
+    c.write();
+    victim.cmd(&c, &["create", "-b"]).arg(&c.bundle).arg(&c.id).go().ok();
+    let script = "exec 9< /proc/1/exe; touch /pinned; while [ ! -e /go ]; do sleep 0.02; done; \
+                  echo attack > /proc/self/fd/9; touch /done";
+    victim.cmd(&c, &["exec", "--detach", &c.id, "/bin/sh", "-c", script]).go().ok();
+    wait_for("the pin", || c.rootfs("pinned").exists().then_some(()));
+    victim.cmd(&c, &["start", &c.id]).go().ok();
+    remount(0);
+    fs::write(c.rootfs("go"), "").unwrap();
+    wait_for("the attack", || c.rootfs("done").exists().then_some(()));
+    victim.assert_unharmed();
+    c.delete();
+    drop(mounted);
+}
+
 /// Without `PR_SET_DUMPABLE 0` before it joins the namespaces, the process
 /// that enters can be traced and its descriptors read: lines `saw PID …`.
 #[test]
@@ -130,4 +166,31 @@ fn entering_process_cannot_be_looked_into() {
     c.delete();
     let text = fs::read_to_string(&log).unwrap();
     assert!(!text.contains("saw "), "{text}");
+}
+
+/// A created container's init waits inside with all of the host's rights. Who
+/// is executed beside it must not see its descriptors, memory or root.
+#[test]
+fn waiting_init_cannot_be_looked_into() {
+    let c = Case::new();
+    c.create().ok();
+    let ops = [
+        // Their numbers can be listed; what they are cannot be seen.
+        "link:/proc/1/fd/0",
+        "open:/proc/1/fd/0:r",
+        "link:/proc/1/exe",
+        "link:/proc/1/root",
+        "link:/proc/1/cwd",
+        "link:/proc/1/ns/mnt",
+        "open:/proc/1/mem:rw",
+        "open:/proc/1/environ:r",
+        "open:/proc/1/exe:r",
+        "ls:/proc/1/root/",
+    ];
+    let args: Vec<&str> = ["try"].into_iter().chain(ops).collect();
+    let r = c.exec_probe(&[], &args);
+    for op in ops {
+        assert!(["EACCES", "EPERM"].contains(&r[op].as_str().unwrap_or("")), "{op}: {}", r[op]);
+    }
+    c.delete();
 }

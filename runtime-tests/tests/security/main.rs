@@ -10,4 +10,6 @@ mod masks;
 mod planted;
 mod procfs;
 mod races;
+mod rights;
+mod traps;
 mod users;

@@ -31,6 +31,7 @@ fn main() -> ExitCode {
         "attack-exe" => attack::overwrite_exe(),
         "attack-proc" => attack::look_into_others(),
         "daemon" => daemon(),
+        "notify" => notify(&rest[0]),
         other => {
             eprintln!("probe: no command {other:?}");
             return ExitCode::from(64);
@@ -98,4 +99,11 @@ fn child(pid: &str) -> Value {
 fn daemon() {
     let own = std::env::current_exe().expect("own path");
     Command::new(own).args(["sleep", "600000"]).spawn().expect("the daemon");
+}
+
+/// Says something to the service manager, as sd_notify(3) does.
+fn notify(text: &str) {
+    let path = std::env::var_os("NOTIFY_SOCKET").expect("NOTIFY_SOCKET");
+    let socket = std::os::unix::net::UnixDatagram::unbound().expect("a socket");
+    socket.send_to(text.as_bytes(), path).expect("sent");
 }
