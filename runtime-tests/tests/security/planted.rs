@@ -88,7 +88,11 @@ fn console_is_a_link_to_an_existing_file() {
     c.set("/process/terminal", true).set("/process/user", json!({ "uid": 1000, "gid": 1000 }));
     c.sh("echo overwritten > /dev/console");
     let socket = FdSocket::new();
-    c.launch("create", &["--console-socket", socket.path.to_str().unwrap()], &c.id).go();
+    let out = c.launch("create", &["--console-socket", socket.path.to_str().unwrap()], &c.id).go();
+    if out.code() == 0 {
+        let r = c.exec_probe(&[], &["try", "stat:/dev/console"]);
+        assert_eq!(r["stat:/dev/console"]["kind"], "char", "bound to where the link leads");
+    }
     c.orlop(&["start", &c.id]).go();
     c.delete();
     assert_eq!(fs::read_to_string(&precious).unwrap(), "precious");
