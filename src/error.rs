@@ -139,8 +139,10 @@ impl fmt::Display for Error {
         ];
         let mut sep = "";
         for part in parts.into_iter().flatten() {
-            // One error is one line: conmon and podman read no further.
-            write!(f, "{sep}{}", part.replace('\n', " "))?;
+            // One error is one line: conmon and podman read no further. And a
+            // file name or a hook's output from an image must not speak to the
+            // terminal of whoever reads this.
+            write!(f, "{sep}{}", part.replace(char::is_control, " "))?;
             sep = ": ";
         }
         match &e.hint {
@@ -214,7 +216,7 @@ mod tests {
     fn text_is_one_lower_case_line() {
         let e = Error::sys("cannot mount", libc::ESRCH).in_field("mounts[3]").path("/x").hint("try\u{20}again");
         assert_eq!(e.to_string(), "cannot mount: mounts[3]: /x: no such process (try again)");
-        assert_eq!(Error::new("a").message("b\nc").to_string(), "a: b c");
+        assert_eq!(Error::new("a").message("b\nc\u{1b}[2J\r").to_string(), "a: b c [2J ");
         assert_eq!(errno_text(libc::EPERM), "operation not permitted");
     }
 

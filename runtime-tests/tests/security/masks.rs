@@ -19,12 +19,17 @@ fn without_dev_mounts(c: &mut Case) {
 fn mask_by_a_link() {
     let knob = "/proc/sys/kernel/core_pattern";
     let before = fs::read_to_string(knob).unwrap();
-    for target in ["/victim", knob] {
+    for (target, bound) in [("/victim", false), (knob, false), ("/victim", true), (knob, true)] {
         let mut c = Case::new();
         without_dev_mounts(&mut c);
         fs::write(c.rootfs("victim"), "victim").unwrap();
         fs::write(c.rootfs("masked"), "secret").unwrap();
         symlink(target, c.rootfs("dev/null")).unwrap();
+        if bound {
+            // Into a /dev of the config's own nothing is put that would notice the link.
+            let dev = c.rootfs("dev").display().to_string();
+            c.mount("/dev", "bind", &dev, &["bind"]);
+        }
         c.set("/linux/maskedPaths", json!(["/masked"]));
         c.sh("cat /masked; echo attack > /masked; true");
         let out = c.run();

@@ -1,7 +1,7 @@
 //! Things in an image that would have the runtime wait, swell or go astray.
 
 use std::fs::{self, File};
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{MetadataExt, symlink};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use runtime_tests::{Case, host, json, require, sys};
@@ -31,6 +31,18 @@ fn passwd_of_a_terabyte() {
     assert_eq!(r["env"]["HOME"], "/");
 }
 
+/// What a hook of the image prints is in the error: as text, and not as words
+/// to the terminal or as a second line in the log.
+#[test]
+fn errors_do_not_speak_to_the_terminal() {
+    let mut c = Case::new();
+    let script = r"printf '\033]0;owned\007\033[2J\rforged\nforged\302\2332J'; exit 1";
+    c.push("/hooks/startContainer", json!({ "path": "/bin/sh", "args": ["sh", "-c", script] }));
+    let out = c.run();
+    let line = out.stderr.strip_suffix('\n').unwrap();
+    assert!(line.contains("owned") && !line.contains(char::is_control), "{line:?}");
+}
+
 /// Without a mount namespace the container is held by chroot(2) alone, which
 /// joining its namespaces does not bring along: exec would be on the host.
 #[test]
@@ -58,7 +70,8 @@ fn device_is_exchanged_for_a_link() {
     fs::create_dir(&volume).unwrap();
     fs::write(&precious, "").unwrap();
     fs::set_permissions(&precious, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
-    let before = fs::metadata(&precious).unwrap().permissions();
+    let look = || fs::metadata(&precious).map(|m| (m.mode(), m.uid())).unwrap();
+    let before = look();
     c.mount("/volume", "bind", volume.to_str().unwrap(), &["bind"]).args(&["/bin/true"]);
     let device = json!({ "path": "/volume/node", "type": "c", "major": 1, "minor": 3, "fileMode": 0o1666, "uid": 5 });
     c.set("/linux/devices", json!([device]));
@@ -77,7 +90,7 @@ fn device_is_exchanged_for_a_link() {
         }
         stop.store(true, Ordering::Relaxed);
     });
-    assert_eq!(fs::metadata(&precious).unwrap().permissions(), before, "changed on the host");
+    assert_eq!(look(), before, "changed on the host");
 }
 
 /// An overlay with a layer whose path is too long for the new mount API is
