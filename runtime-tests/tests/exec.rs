@@ -223,8 +223,11 @@ fn belongs_to_the_containers_cgroup() {
     let c = Case::started();
     let out = c.exec(&[], &["/bin/sleep", "1000"]).arg0("x").spawn();
     let cgroup = leaks::cgroups(&c.id).pop().expect("a cgroup");
+    // Born there, it is seen before its execve.
+    let sleeps = |pid: &str| fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|line| line.starts_with(b"/bin/sleep"));
     wait_for("two processes", || {
-        (fs::read_to_string(cgroup.join("cgroup.procs")).unwrap().lines().count() == 2).then_some(())
+        let pids = fs::read_to_string(cgroup.join("cgroup.procs")).unwrap();
+        (pids.lines().filter(|pid| sleeps(pid)).count() == 2).then_some(())
     });
     c.delete();
     out.wait().exits(137);
