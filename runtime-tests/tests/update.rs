@@ -146,6 +146,7 @@ fn missing_controllers_are_named() {
         ("memory", "--memory", "64m"),
         ("memory", "--memory-reservation", "64m"),
         ("memory", "--memory-swap", "-1"),
+        ("memory", "--memory-swap", "64m"),
         ("pids", "--pids-limit", "10"),
         ("cpu", "--cpu-quota", "50000"),
         ("cpu", "--cpu-period", "50000"),

@@ -1,7 +1,6 @@
 //! `orlop events [--stats] [--interval DURATION] ID`
 
 use std::io::Write;
-use std::time::Duration;
 
 use super::{Context, Verb, values};
 use crate::container::{self, Event};
@@ -13,8 +12,8 @@ pub(super) struct Events {
     #[arg(long)]
     pub stats: bool,
     /// Time between two prints, as 5s or 1m30s
-    #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = values::duration)]
-    pub interval: Duration,
+    #[arg(long, value_name = "DURATION", default_value = "5s")]
+    pub interval: String,
     /// Container id
     #[arg(value_name = "ID")]
     pub id: String,
@@ -24,7 +23,8 @@ impl Verb for Events {
     const NAME: &'static str = "events";
 
     fn run(self, ctx: &Context) -> Result<i32> {
-        let interval = (!self.stats).then_some(self.interval);
+        let every = values::duration(&self.interval).map_err(|e| e.during("--interval"))?;
+        let interval = (!self.stats).then_some(every);
         container::events(&ctx.runtime()?, &self.id, interval, &mut print_line).map(|()| 0)
     }
 }

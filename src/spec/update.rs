@@ -145,7 +145,11 @@ fn complete_bandwidth(asked: &mut LinuxResources, names: &mut Names, current: &C
 fn complete_swap(asked: &mut LinuxResources, current: &Current) -> bool {
     let Some(mut memory) = *asked.memory() else { return false };
     let unset = memory.limit().is_none_or(|l| l == 0);
-    let limit = current.memory_max.as_deref().and_then(|text| text.parse::<i64>().ok()).filter(|l| *l != 0);
+    let limit = match &current.memory_max {
+        Some(text) => text.parse::<i64>().ok().filter(|l| *l != 0),
+        // No memory controller: any limit will do to get as far as that error.
+        None => memory.swap(),
+    };
     match (memory.swap(), limit) {
         (Some(1..), Some(limit)) if unset => {
             memory.set_limit(Some(limit));
