@@ -171,6 +171,24 @@ fn children(dir: BorrowedFd<'_>) -> nix::Result<Vec<CString>> {
     Ok(found)
 }
 
+/// The names of everything in a directory.
+pub(super) fn names(dir: BorrowedFd<'_>) -> nix::Result<Vec<String>> {
+    let mut list = Dir::from_fd(open_dir(dir, Path::new("."))?)?;
+    list.iter().map(|entry| entry.map(|e| e.file_name().to_string_lossy().into_owned())).collect()
+}
+
+/// A file whose changes the kernel announces with `POLLPRI`.
+pub(super) fn open_events(dir: BorrowedFd<'_>, name: &str) -> nix::Result<OwnedFd> {
+    open_file(dir, Path::new(name), OFlag::O_RDONLY)
+}
+
+/// The text of an open file, from its beginning.
+pub(super) fn read_again(file: &OwnedFd) -> nix::Result<String> {
+    let mut page = [0; 1024];
+    let n = nix::sys::uio::pread(file, &mut page, 0)?;
+    Ok(String::from_utf8_lossy(&page[..n]).into_owned())
+}
+
 fn as_path(name: &CStr) -> &Path {
     use std::os::unix::ffi::OsStrExt;
     Path::new(std::ffi::OsStr::from_bytes(name.to_bytes()))

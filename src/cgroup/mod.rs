@@ -4,6 +4,9 @@
 mod devices;
 mod fs;
 mod place;
+mod stats;
+mod update;
+mod watch;
 
 use std::fmt::Write as _;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -19,6 +22,7 @@ use crate::error::{Error, Result, Step};
 use crate::spec::plan::{CgroupPlan, CgroupSetting};
 
 pub use place::{Target, mount_point, plan};
+pub use stats::Stats;
 
 /// How long freezing, and what is dying, are waited for.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -265,7 +269,7 @@ fn make<'t>(
             known = Some(String::new());
         }
         if level == leaf {
-            check_controllers(plan, &offered, &target.mount.join(levels[leaf - 1]).join(SUBTREE))?;
+            check_controllers(&plan.settings, &offered, &target.mount.join(levels[leaf - 1]).join(SUBTREE))?;
         }
         let name = levels[level].file_name().unwrap_or_default();
         dir = descend(dir.as_fd(), target, Path::new(name))?;
@@ -328,8 +332,8 @@ fn enable(dir: BorrowedFd<'_>, wanted: &str, known: Option<String>) -> String {
 }
 
 /// An error for each setting whose controller is not in `offered`, the contents of `file`.
-fn check_controllers(plan: &CgroupPlan, offered: &str, file: &Path) -> Result<()> {
-    let wanted = plan.settings.iter().filter(|s| !is_unlimited(s));
+fn check_controllers(settings: &[CgroupSetting], offered: &str, file: &Path) -> Result<()> {
+    let wanted = settings.iter().filter(|s| !is_unlimited(s));
     let faults = wanted.filter(|s| !missing_of(&s.controller, offered).is_empty()).map(|s| {
         Error::field(&s.field, format!("needs the cgroup v2 controller {}, which is not there", s.controller))
             .path(file)

@@ -60,7 +60,7 @@ pub fn plan(plan: &CgroupPlan, id: &str) -> Result<Target> {
     // can be is known when that is tried.
     if plan.settings.iter().any(|s| !s.controller.is_empty()) {
         let offered = fs::read(root.as_fd(), "cgroup.controllers").step_at("cannot list controllers", mount)?;
-        check_controllers(plan, &offered, &mount.join("cgroup.controllers"))?;
+        check_controllers(&plan.settings, &offered, &mount.join("cgroup.controllers"))?;
     }
     let mut target = Target { path: mount.join(&below), mount: mount.to_owned(), made: 0 };
     for level in below.ancestors().filter(|l| !l.as_os_str().is_empty()) {

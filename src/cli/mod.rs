@@ -11,6 +11,7 @@ use crate::log;
 
 mod create;
 mod delete;
+mod events;
 mod exec;
 mod features;
 mod globals;
@@ -27,6 +28,7 @@ mod start;
 mod state;
 #[cfg(test)]
 mod tests;
+mod update;
 mod values;
 
 pub use globals::{Context, Globals};
@@ -92,8 +94,8 @@ static COMMANDS: &[Entry] = &[
     verb::<resume::Resume>("Thaw a paused container"),
     verb::<spec::Spec>("Write an example config.json"),
     verb::<features::Features>("Print what this runtime supports as JSON"),
-    not_yet::UPDATE,
-    not_yet::EVENTS,
+    verb::<update::Update>("Change a container's resource limits"),
+    verb::<events::Events>("Print a container's statistics, and when it runs out of memory"),
     not_yet::CHECKPOINT,
     not_yet::RESTORE,
 ];

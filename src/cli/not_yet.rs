@@ -6,18 +6,6 @@ use clap::{Arg, ArgAction, ArgMatches, Command};
 use super::{Context, Entry};
 use crate::error::{Error, Result};
 
-pub(super) const UPDATE: Entry = Entry {
-    flags: update,
-    run: |_, _| Err(not_there("update")),
-    ..entry("update", "Change resource limits (not there yet)")
-};
-
-pub(super) const EVENTS: Entry = Entry {
-    flags: events,
-    run: |_, _| Err(not_there("events")),
-    ..entry("events", "Print statistics (not there yet)")
-};
-
 /// podman takes `checkpoint --help` with status 0 for "this runtime can
 /// checkpoint" and offers it to its users, so here help is refused as well.
 pub(super) const CHECKPOINT: Entry = Entry {
@@ -64,17 +52,6 @@ fn with(cmd: Command, flags: &[Flag]) -> Command {
     cmd.args(flags).arg(Arg::new("id").value_name("ID").help("Container id").required(true))
 }
 
-fn update(cmd: Command) -> Command {
-    with(cmd, UPDATE_FLAGS)
-        .mut_arg("resources", |a| a.short('r'))
-        .mut_arg("kernel-memory", |a| a.hide(true))
-        .mut_arg("kernel-memory-tcp", |a| a.hide(true))
-}
-
-fn events(cmd: Command) -> Command {
-    with(cmd, EVENTS_FLAGS)
-}
-
 fn checkpoint(cmd: Command) -> Command {
     lists(with(cmd, IMAGE_FLAGS))
 }
@@ -88,33 +65,6 @@ fn restore(cmd: Command) -> Command {
 fn lists(cmd: Command) -> Command {
     cmd.mut_arg("empty-ns", |a| a.action(ArgAction::Append))
 }
-
-const UPDATE_FLAGS: &[Flag] = &[
-    ("resources", "FILE", "Read a LinuxResources object from this file, - for stdin"),
-    ("blkio-weight", "N", "Block I/O weight, 10 to 1000"),
-    ("cpu-period", "USEC", "CPU period in microseconds"),
-    ("cpu-quota", "USEC", "CPU time per period in microseconds"),
-    ("cpu-burst", "USEC", "CPU time that may be saved up, in microseconds"),
-    ("cpu-share", "N", "Relative share of the CPU"),
-    ("cpu-rt-period", "USEC", "Real-time period in microseconds"),
-    ("cpu-rt-runtime", "USEC", "Real-time CPU time per period in microseconds"),
-    ("cpuset-cpus", "LIST", "CPUs to use, as 0-3,7"),
-    ("cpuset-mems", "LIST", "Memory nodes to use"),
-    ("cpu-idle", "0|1", "Run only when nothing else does"),
-    ("memory", "BYTES", "Memory limit, with k, m, g as units; -1 for none"),
-    ("memory-reservation", "BYTES", "Memory to keep under pressure"),
-    ("memory-swap", "BYTES", "Limit of memory and swap together; -1 for none"),
-    ("kernel-memory", "BYTES", "Has no effect"),
-    ("kernel-memory-tcp", "BYTES", "Has no effect"),
-    ("pids-limit", "N", "Number of processes; -1 for no limit"),
-    ("l3-cache-schema", "TEXT", "Intel RDT L3 cache schema"),
-    ("mem-bw-schema", "TEXT", "Intel RDT memory bandwidth schema"),
-];
-
-const EVENTS_FLAGS: &[Flag] = &[
-    ("stats", "", "Print the statistics once"),
-    ("interval", "DURATION", "Time between two prints, as 5s or 1m [default: 5s]"),
-];
 
 const IMAGE_FLAGS: &[Flag] = &[
     ("image-path", "DIR", "Directory of the image"),

@@ -360,3 +360,27 @@ proptest::proptest! {
         let _ = scan::scan(&globals::command(), line.iter().map(OsString::from), true);
     }
 }
+
+#[test]
+fn durations_as_go_writes_them() {
+    for (text, millis) in [
+        ("5s", 5000),
+        ("1m", 60_000),
+        ("500ms", 500),
+        ("1m30s", 90_000),
+        ("1.5h", 5_400_000),
+        ("0.5s", 500),
+        (".5s", 500),
+        ("1h0m1s", 3_601_000),
+        ("2000us", 2),
+        ("2000\u{b5}s", 2),
+        ("3000000ns", 3),
+    ] {
+        assert_eq!(super::values::duration(text).unwrap().as_millis(), millis, "{text}");
+    }
+    for text in
+        ["", "5", "s", "-5s", "5 s", "5x", "5s5", "1..5s", ".s", "0s", "0", "99999999999h", "1e3s", "nan", "infs"]
+    {
+        assert!(super::values::duration(text).is_err(), "{text}");
+    }
+}

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::str::FromStr;
+use std::time::Duration;
 
 use clap::builder::{OsStringValueParser, TypedValueParser};
 use nix::sys::signal::Signal;
@@ -22,6 +23,37 @@ pub(super) fn given(path: Option<PathBuf>) -> Option<PathBuf> {
 /// The same for text.
 pub(super) fn given_text(text: Option<String>) -> Option<String> {
     text.filter(|t| !t.is_empty())
+}
+
+/// Reads a span of time as Go writes it: `5s`, `500ms`, `1m30s`, `1.5h`.
+pub(super) fn duration(text: &str) -> Result<Duration> {
+    const UNITS: [(&str, f64); 8] = [
+        ("ns", 1e-9),
+        ("us", 1e-6),
+        ("\u{b5}s", 1e-6),
+        ("\u{3bc}s", 1e-6),
+        ("ms", 1e-3),
+        ("s", 1.0),
+        ("m", 60.0),
+        ("h", 3600.0),
+    ];
+    let bad = || Error::new(format!("{text:?} is not a duration like 5s, 500ms or 1m30s"));
+    let (mut rest, mut seconds) = (text, 0.0);
+    while !rest.is_empty() {
+        let end = rest.find(|c: char| !c.is_ascii_digit() && c != '.').ok_or_else(bad)?;
+        let (amount, tail) = rest.split_at(end);
+        let end = tail.find(|c: char| c.is_ascii_digit() || c == '.').unwrap_or(tail.len());
+        let (unit, tail) = tail.split_at(end);
+        let known = UNITS.iter().find(|(name, _)| *name == unit);
+        seconds += amount.parse::<f64>().map_err(|_| bad())? * known.ok_or_else(bad)?.1;
+        rest = tail;
+    }
+    match Duration::try_from_secs_f64(seconds) {
+        // A century is as long as anybody waits, and no clock overflows with it.
+        Ok(span) if !span.is_zero() && seconds <= 3.2e9 => Ok(span),
+        Ok(_) if !text.is_empty() && seconds == 0.0 => Err(Error::new("the interval must be more than 0")),
+        _ => Err(bad()),
+    }
 }
 
 // The kernel's range as every container sees it. Not libc's SIGRTMIN(), which

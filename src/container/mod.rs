@@ -13,6 +13,7 @@ use std::path::PathBuf;
 
 mod create;
 mod delete;
+mod events;
 mod exec;
 mod foreground;
 mod handle;
@@ -28,9 +29,11 @@ mod preflight;
 pub mod protect;
 mod start;
 mod state;
+mod update;
 
 pub use create::{create, run};
 pub use delete::delete;
+pub use events::{Event, events};
 pub use exec::exec;
 pub use kill::kill;
 pub use list::{StateReport, list, processes, state};
@@ -38,6 +41,7 @@ pub use options::*;
 pub use pause::{pause, resume};
 pub use start::start;
 pub use state::Status;
+pub use update::{UpdateOptions, update};
 
 /// What every verb works with: the global flags, resolved.
 #[derive(Debug, Clone)]

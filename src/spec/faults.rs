@@ -46,6 +46,24 @@ impl Faults {
         self.warnings.push(format!("{path}: {message}"));
     }
 
+    /// Lets a fault or warning at exactly this path be reported under another
+    /// name: the flag that put the value there. Later names win.
+    pub fn rename(&mut self, names: &[(String, String)]) {
+        let find = |path: &str| names.iter().rev().find(|(from, _)| from == path).map(|(_, to)| to.clone());
+        for (path, _) in &mut self.list {
+            if let Some(name) = find(path) {
+                *path = name;
+            }
+        }
+        for warning in &mut self.warnings {
+            if let Some((path, message)) = warning.split_once(": ")
+                && let Some(name) = find(path)
+            {
+                *warning = format!("{name}: {message}");
+            }
+        }
+    }
+
     /// Notes that an element was taken out of an array of the document.
     pub fn element_removed(&mut self, array: &str, index: usize) {
         let array = self.original(array);

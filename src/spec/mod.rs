@@ -29,12 +29,14 @@ mod resources;
 mod scheduling;
 mod sysctl;
 pub mod template;
+mod update;
 mod validate;
 mod weights;
 
 pub use exec::{exec_process, load_process};
 pub use features::features;
 pub use template::template;
+pub use update::{Current, Update, update};
 pub use validate::keeps_original_groups;
 
 /// The newest version of the runtime specification understood here.
@@ -83,7 +85,7 @@ fn drop_unset_pids_limit(spec: &mut Spec, text: &str) {
     let resources = spec.linux_mut().as_mut().and_then(|l| l.resources_mut().as_mut());
     if let Some(resources) = resources
         && resources.pids().is_some_and(|p| p.limit() == 0)
-        && parse::pids_without_limit(text)
+        && parse::pids_without_limit(text, "/linux/resources/pids/limit")
     {
         resources.set_pids(None);
     }

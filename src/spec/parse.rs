@@ -46,6 +46,21 @@ pub(crate) fn process<T: DeserializeOwned>(text: &str, faults: &mut Faults) -> O
     parse(text, "process", faults, repair_process)
 }
 
+/// Parses a bare resources object; its paths start with `root`. Its device
+/// rules are nobody's concern where this is used, not even when they are bad.
+pub(crate) fn resources<T: DeserializeOwned>(text: &str, root: &str, faults: &mut Faults) -> Option<T> {
+    // A list would be taken for the values of the fields in their order.
+    if text.trim_start().starts_with('[') {
+        faults.add_shape(root, "not an object");
+        return None;
+    }
+    parse(text, root, faults, |doc, _| {
+        if let Some(doc) = doc.as_object_mut() {
+            doc.remove("devices");
+        }
+    })
+}
+
 fn parse<T: DeserializeOwned>(
     text: &str,
     root: &str,
@@ -175,9 +190,9 @@ fn drop_idle_seccomp(doc: &mut Value) {
 }
 
 /// Is there a `pids` object that sets no limit? oci-spec reads that as a limit of 0.
-pub(crate) fn pids_without_limit(text: &str) -> bool {
+pub(crate) fn pids_without_limit(text: &str, pointer: &str) -> bool {
     let doc: Value = serde_json::from_str(text).unwrap_or_default();
-    doc.pointer("/linux/resources/pids/limit").is_none_or(Value::is_null)
+    doc.pointer(pointer).is_none_or(Value::is_null)
 }
 
 /// Null is how Go's encoder writes what is not set, whatever its type.

@@ -6,7 +6,8 @@ use super::faults::{Faults, keyed};
 use super::plan::CgroupSetting;
 use super::{blockio, weights};
 
-const AT: &str = "linux.resources";
+/// The path of the object.
+pub(crate) const AT: &str = "linux.resources";
 
 /// The settings found so far; the order is that in which they are written.
 #[derive(Default)]

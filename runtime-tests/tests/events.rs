@@ -1,0 +1,200 @@
+//! `events`: statistics in the shape readers know, once or until the container ends.
+
+use std::time::Duration;
+
+use runtime_tests::command::wait_for;
+use runtime_tests::{Case, Value, host, json, require};
+
+/// `events --stats`, taken apart.
+#[track_caller]
+fn stats(c: &Case) -> Value {
+    let out = c.orlop(&["events", "--stats", &c.id]).go().ok();
+    assert_eq!(out.stdout.lines().count(), 1, "one line: {}", out.stdout);
+    assert_eq!(out.stderr, "");
+    let event = out.json();
+    assert_eq!((&event["type"], &event["id"]), (&json!("stats"), &json!(c.id)));
+    event["data"].clone()
+}
+
+fn lines(text: &str) -> Vec<Value> {
+    // The last line may not be whole yet.
+    let whole = text.rfind('\n').map_or("", |end| &text[..end]);
+    whole.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|e| panic!("{e}: {line}"))).collect()
+}
+
+/// No number is negative, and none has a fraction but the percentages of PSI.
+fn check_numbers(at: &str, value: &Value) {
+    match value {
+        Value::Object(map) => map.iter().for_each(|(key, value)| check_numbers(&format!("{at}.{key}"), value)),
+        Value::Array(list) => list.iter().for_each(|value| check_numbers(at, value)),
+        Value::Number(n) => assert!(n.is_u64() || at.contains(".avg"), "{at}: {n}"),
+        _ => {}
+    }
+}
+
+#[test]
+fn stats_once() {
+    require!(host::has_cgroup2());
+    let c = Case::started();
+    let data = stats(&c);
+    for key in ["cpu", "cpuset", "memory", "pids", "blkio", "hugetlb", "intel_rdt", "network_interfaces"] {
+        assert!(data.get(key).is_some(), "{key}: {data}");
+    }
+    check_numbers("data", &data);
+    let usage = &data["cpu"]["usage"];
+    let [total, kernel, user] = ["total", "kernel", "user"].map(|k| usage[k].as_u64().unwrap());
+    assert!(total > 0 && total < 10_000_000_000 && total.is_multiple_of(1000), "{usage}");
+    assert!(kernel + user <= total + 2_000, "{usage}");
+    // Paused and only created containers have statistics too.
+    c.verb("pause").ok();
+    stats(&c);
+    c.delete();
+    c.create().ok();
+    stats(&c);
+    c.delete();
+}
+
+#[test]
+fn stopped_or_unknown() {
+    require!(host::has_cgroup2());
+    let c = Case::new();
+    c.start();
+    c.wait_status("stopped");
+    let text = format!("container with id {} is not running", c.id);
+    c.orlop(&["events", "--stats", &c.id]).go().fails_with(&[&text]);
+    c.orlop(&["events", &c.id]).go().fails_with(&[&text]);
+    c.delete();
+    c.orlop(&["events", "--stats", &c.id]).go().fails_with(&["container does not exist"]);
+}
+
+#[test]
+fn bad_intervals() {
+    let c = Case::new();
+    for text in ["", "5", "soon", "-1s", "0s"] {
+        c.orlop(&["events", &format!("--interval={text}"), &c.id]).go().fails_with(&["--interval"]);
+    }
+}
+
+#[test]
+fn without_a_cgroup() {
+    let mut c = Case::new();
+    c.args(&["/bin/sleep", "1000"]).write();
+    c.orlop(&["--cgroup-manager=disabled", "create", "-b"]).arg(&c.bundle).arg(&c.id).go().ok();
+    c.orlop(&["events", "--stats", &c.id]).go().fails_with(&["the container has no cgroup", "disabled"]);
+    c.delete();
+}
+
+#[test]
+fn a_stream_until_the_end() {
+    require!(host::has_cgroup2());
+    let c = Case::started();
+    let running = c.orlop(&["events", "--interval=100ms", &c.id]).spawn();
+    wait_for("three lines", || (lines(&running.stdout_so_far()).len() >= 3).then_some(()));
+    c.kill("KILL").ok();
+    let out = running.wait().ok();
+    for event in lines(&out.stdout) {
+        assert_eq!((&event["type"], &event["id"]), (&json!("stats"), &json!(c.id)));
+    }
+    c.delete();
+    // A long interval does not delay the end, nor the first line; delete is not held up.
+    let c = Case::started();
+    let running = c.orlop(&["events", "--interval", "1h", &c.id]).spawn();
+    wait_for("a line", || (lines(&running.stdout_so_far()).len() == 1).then_some(()));
+    c.delete();
+    assert_eq!(lines(&running.wait().ok().stdout).len(), 1);
+}
+
+#[test]
+fn a_reader_that_goes_away() {
+    require!(host::has_cgroup2());
+    let c = Case::started();
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    c.orlop(&["events", "--interval=10ms", &c.id]).stdout(writer).limit(Duration::from_secs(5)).go().ok();
+    c.delete();
+}
+
+#[test]
+fn cpu_time_grows() {
+    require!(host::has_cgroup2());
+    let mut c = Case::new();
+    c.sh("while :; do :; done");
+    c.start();
+    let total = || stats(&c)["cpu"]["usage"]["total"].as_u64().unwrap();
+    let before = total();
+    wait_for("CPU time", || (total() > before + 50_000_000).then_some(()));
+    c.delete();
+}
+
+// ---- controllers
+
+#[test]
+fn hugetlb() {
+    require!(host::controller("hugetlb"));
+    let c = Case::started();
+    assert_eq!(stats(&c)["hugetlb"]["2MB"], json!({ "usage": 0, "failcnt": 0 }));
+    c.delete();
+}
+
+#[test]
+fn pids() {
+    require!(host::controller("pids"));
+    let mut c = Case::started();
+    assert_eq!(stats(&c)["pids"], json!({ "current": 1, "limit": u64::MAX }));
+    c.delete();
+    c.set("/linux/resources/pids/limit", 7);
+    c.start();
+    assert_eq!(stats(&c)["pids"], json!({ "current": 1, "limit": 7 }));
+    c.delete();
+}
+
+#[test]
+fn memory() {
+    require!(host::controller("memory"));
+    let mut c = Case::started();
+    assert_eq!(stats(&c)["memory"]["usage"]["limit"], json!(u64::MAX));
+    c.delete();
+    c.set("/linux/resources/memory/limit", 64 << 20);
+    c.start();
+    let memory = &stats(&c)["memory"];
+    let usage = &memory["usage"];
+    assert_eq!(usage["limit"], json!(64 << 20));
+    assert!(usage["usage"].as_u64().unwrap() > 0 && usage["failcnt"] == 0, "{usage}");
+    assert!(memory["raw"]["anon"].is_u64() && memory["cache"].is_u64(), "{memory}");
+    c.delete();
+}
+
+#[test]
+fn oom_is_told() {
+    require!(host::controller("memory"));
+    let mut c = Case::new();
+    c.set("/linux/resources/memory", json!({ "limit": 32 << 20, "swap": 32 << 20 }));
+    // The glutton dies, its parent does not.
+    c.sh("while :; do [ -e /tmp/go ] && break; sleep 0.05; done
+          sh -c 'x=0123456789; while :; do x=$x$x; done'; sleep 1000");
+    c.mount("/tmp", "tmpfs", "tmpfs", &[]);
+    c.start();
+    let running = c.orlop(&["events", "--interval", "1h", &c.id]).spawn();
+    wait_for("the first line", || (lines(&running.stdout_so_far()).len() == 1).then_some(()));
+    c.exec(&[], &["/bin/touch", "/tmp/go"]).go().ok();
+    let told = || lines(&running.stdout_so_far()).into_iter().find(|event| event["type"] == "oom");
+    assert_eq!(wait_for("word of the oom", told), json!({ "type": "oom", "id": c.id }));
+    assert_eq!(c.status(), "running");
+    c.delete();
+    running.wait().ok();
+}
+
+#[test]
+fn oom_of_init_is_told_too() {
+    require!(host::controller("memory"));
+    let mut c = Case::new();
+    c.set("/linux/resources/memory", json!({ "limit": 32 << 20, "swap": 32 << 20 }));
+    c.sh("x=0123456789; while :; do x=$x$x; done");
+    c.create().ok();
+    let running = c.orlop(&["events", "--interval", "1h", &c.id]).spawn();
+    wait_for("the first line", || (lines(&running.stdout_so_far()).len() == 1).then_some(()));
+    c.verb("start").ok();
+    let out = running.wait().ok();
+    assert!(lines(&out.stdout).iter().any(|event| event["type"] == "oom"), "{}", out.stdout);
+    c.delete();
+}

@@ -1,0 +1,61 @@
+//! Waiting for the kernel to run out of memory in a cgroup.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+
+use super::{Cgroup, fs};
+use crate::error::{Result, Step};
+
+/// `memory.events` of a cgroup, open, and what it said last.
+#[derive(Debug)]
+pub struct OomWatch {
+    /// `None` without the memory controller, and once the cgroup is gone.
+    file: Option<OwnedFd>,
+    seen: u64,
+}
+
+impl Cgroup {
+    /// Begins to watch: what was before does not count.
+    pub fn watch_oom(&self) -> OomWatch {
+        let file = fs::open_events(self.fd(), "memory.events").ok();
+        let mut watch = OomWatch { file, seen: 0 };
+        watch.rose();
+        watch
+    }
+}
+
+impl OomWatch {
+    /// Has there been an oom since the last call?
+    pub fn rose(&mut self) -> bool {
+        let Some(file) = &self.file else { return false };
+        match fs::read_again(file) {
+            Ok(text) => {
+                // Kills are what counts; kernels before 4.13 only know that it came to the point.
+                let now = fs::flat_value(&text, "oom_kill").or(fs::flat_value(&text, "oom")).unwrap_or(0);
+                std::mem::replace(&mut self.seen, now) < now
+            }
+            Err(Errno::EINTR) => false,
+            Err(_) => {
+                self.file = None;
+                false
+            }
+        }
+    }
+
+    /// Waits until there is news in `memory.events`, `process` has ended, or
+    /// it is `deadline`. True: the process has ended.
+    pub fn wait(&self, process: BorrowedFd<'_>, deadline: Instant) -> Result<bool> {
+        let mut fds = vec![PollFd::new(process, PollFlags::POLLIN)];
+        fds.extend(self.file.iter().map(|file| PollFd::new(file.as_fd(), PollFlags::POLLPRI)));
+        // Rounded up, so that the last millisecond is not spent spinning.
+        let left = deadline.saturating_duration_since(Instant::now()) + Duration::from_millis(1);
+        match poll(&mut fds, PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX)) {
+            Ok(_) => Ok(fds[0].revents().is_some_and(|got| !got.is_empty())),
+            Err(Errno::EINTR) => Ok(false),
+            Err(e) => Err(e).step("cannot wait for the container's events"),
+        }
+    }
+}
