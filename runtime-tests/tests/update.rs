@@ -148,7 +148,6 @@ fn missing_controllers_are_named() {
         ("memory", "--memory-swap", "64m"),
         ("pids", "--pids-limit", "10"),
         ("cpu", "--cpu-quota", "50000"),
-        ("cpu", "--cpu-period", "50000"),
         ("cpu", "--cpu-share", "512"),
         ("cpu", "--cpu-burst", "0"),
         ("cpu", "--cpu-idle", "1"),
