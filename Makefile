@@ -31,6 +31,13 @@ test: build
 	@sh .ci/need.sh busybox-static procps
 	@CARGO="$(CARGO)" sh .ci/test.sh
 
+# A machine with systemd and all controllers, for what this one lacks.
+vm:
+	@runtime-tests/vm/build.sh
+
+test-vm: build vm
+	@CARGO="$(CARGO)" runtime-tests/vm/test.sh $(SUITES)
+
 check:
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
@@ -48,4 +55,4 @@ install:
 clean:
 	$(CARGO) clean
 
-.PHONY: all build demo test check install clean
+.PHONY: all build demo test vm test-vm check install clean
