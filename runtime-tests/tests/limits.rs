@@ -358,3 +358,12 @@ fn intel_rdt_is_refused_without_resctrl() {
     c.create().fails_with(&["linux.intelRdt"]);
     c.assert_nothing_left();
 }
+
+#[test]
+fn an_init_without_memory_is_explained() {
+    require!(host::controller("memory"));
+    let mut c = Case::new();
+    c.set("/linux/resources/memory", json!({ "limit": 65536, "swap": 65536 }));
+    c.create().fails_with(&["OOM-killed", "linux.resources.memory.limit", "65536"]);
+    c.assert_nothing_left();
+}

@@ -191,6 +191,11 @@ impl Cgroup {
         fs::read(self.fd(), "memory.events").ok().and_then(|text| fs::flat_value(&text, "oom_kill")).unwrap_or(0)
     }
 
+    /// The memory limit as the kernel shows it: bytes, or `max`; `None` without the controller.
+    pub fn memory_limit(&self) -> Option<String> {
+        fs::read(self.fd(), "memory.max").ok().map(|text| text.trim().to_owned())
+    }
+
     /// Removes the cgroup (also one that was there before, empty, and given to
     /// the container), its sub-cgroups, and those of its parents that were made
     /// for it and are empty.

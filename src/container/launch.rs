@@ -181,11 +181,10 @@ pub fn until_execve(channel: &Channel, interrupts: Option<&Interrupts>) -> Resul
 
 /// Says that the memory limit was what killed init, if the kernel says so.
 pub fn explain_oom(error: Error, cgroup: Option<&Cgroup>) -> Error {
-    if cgroup.is_some_and(|c| c.oom_kills() > 0) {
-        return Error::new("container init was OOM-killed (memory limit too low?)")
-            .in_field("linux.resources.memory.limit");
-    }
-    error
+    let Some(cgroup) = cgroup.filter(|c| c.oom_kills() > 0) else { return error };
+    Error::new("container init was OOM-killed (memory limit too low?)")
+        .in_field("linux.resources.memory.limit")
+        .message(format!("memory.max is {}", cgroup.memory_limit().unwrap_or_else(|| "unknown".to_owned())))
 }
 
 /// Fds of the caller that go to the process: those of sd_listen_fds(3), then
