@@ -175,7 +175,7 @@ pub fn unshare(flags: u64) -> nix::Result<()> {
 /// # Errors
 /// `ENOTTY` when it is no namespace.
 pub fn namespace_type(fd: impl AsFd) -> nix::Result<u64> {
-    const NS_GET_NSTYPE: libc::c_ulong = 0xb703;
+    const NS_GET_NSTYPE: libc::Ioctl = 0xb703;
     // SAFETY: takes no argument.
     check(unsafe { libc::ioctl(fd.as_fd().as_raw_fd(), NS_GET_NSTYPE) }.into()).map(|flag| flag as u64)
 }
