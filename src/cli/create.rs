@@ -67,6 +67,7 @@ pub(super) struct Create {
 
 impl Verb for Create {
     const NAME: &'static str = "create";
+    const ENTERS: bool = true;
 
     fn run(self, ctx: &Context) -> Result<i32> {
         container::create(&ctx.runtime_for_create()?, &self.shared.options()).map(|()| 0)

@@ -106,6 +106,7 @@ impl Exec {
 
 impl Verb for Exec {
     const NAME: &'static str = "exec";
+    const ENTERS: bool = true;
     const VERBATIM: bool = true;
     // 1 would look like the program's own status.
     const FAILURE: i32 = 255;

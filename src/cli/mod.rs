@@ -41,6 +41,8 @@ trait Verb: Args {
     const NAME: &'static str;
     /// The words after the first one that is no flag belong to somebody else.
     const VERBATIM: bool = false;
+    /// It enters a container, and makes sure that the binary is protected.
+    const ENTERS: bool = false;
     /// Engines parse its stdout with stderr mixed in.
     const PARSED: bool = false;
     /// Exit status when we, not the container, fail.
@@ -55,6 +57,7 @@ struct Entry {
     name: &'static str,
     about: &'static str,
     verbatim: bool,
+    enters: bool,
     parsed: bool,
     failure: i32,
     flags: fn(Command) -> Command,
@@ -68,6 +71,7 @@ const fn verb<V: Verb>(about: &'static str) -> Entry {
         name: V::NAME,
         about,
         verbatim: V::VERBATIM,
+        enters: V::ENTERS,
         parsed: V::PARSED,
         failure: V::FAILURE,
         flags: V::augment_args,
@@ -133,6 +137,12 @@ impl Entry {
 
 fn find(name: &OsStr) -> Option<&'static Entry> {
     COMMANDS.iter().find(|e| name == e.name)
+}
+
+/// May this command line enter a container? A word that only looks like such
+/// a command is taken for one.
+pub fn may_enter(args: impl IntoIterator<Item = OsString>) -> bool {
+    args.into_iter().skip(1).any(|word| find(&word).is_some_and(|e| e.enters))
 }
 
 /// Runs one command line, program name included; the value is the exit status.

@@ -26,6 +26,7 @@ const fn entry(name: &'static str, about: &'static str) -> Entry {
         name,
         about,
         verbatim: false,
+        enters: false,
         parsed: false,
         failure: 1,
         flags: |cmd| cmd,

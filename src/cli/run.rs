@@ -29,6 +29,7 @@ impl Run {
 
 impl Verb for Run {
     const NAME: &'static str = "run";
+    const ENTERS: bool = true;
 
     fn run(self, ctx: &Context) -> Result<i32> {
         container::run(&ctx.runtime_for_create()?, &self.options())
