@@ -61,9 +61,14 @@ impl Interrupts {
     /// # Errors
     /// The signal that came instead; the errno of poll(2).
     pub fn wait_for(&self, fd: BorrowedFd<'_>) -> Result<()> {
+        self.wait(fd, PollFlags::POLLIN)
+    }
+
+    /// Waits for `events`, or the end of the channel, whatever they are.
+    fn wait(&self, fd: BorrowedFd<'_>, events: PollFlags) -> Result<()> {
         loop {
             self.check()?;
-            let mut fds = [fd, self.as_fd()].map(|fd| PollFd::new(fd, PollFlags::POLLIN));
+            let mut fds = [PollFd::new(fd, events), PollFd::new(self.as_fd(), PollFlags::POLLIN)];
             match poll(&mut fds, PollTimeout::NONE) {
                 Ok(_) if fds.first().is_some_and(|fd| fd.any() == Some(true)) => return Ok(()),
                 Ok(_) | Err(Errno::EINTR) => {}
@@ -161,13 +166,29 @@ impl Drop for Child {
     }
 }
 
+/// Waits until the other side of a channel has closed it.
+fn wait_end(fd: BorrowedFd<'_>) -> Result<()> {
+    loop {
+        match poll(&mut [PollFd::new(fd, PollFlags::empty())], PollTimeout::NONE) {
+            Ok(_) => return Ok(()),
+            Err(Errno::EINTR) => {}
+            Err(e) => return Err(Error::sys("cannot wait for init", e)),
+        }
+    }
+}
+
 /// Waits for a released process's execve.
 ///
 /// # Errors
 /// What the process says, or that it died before, or the signal that came first.
 pub fn until_execve(channel: &Channel, interrupts: Option<&Interrupts>) -> Result<()> {
     // startContainer hooks run meanwhile, which may take as long as they like.
-    interrupts.map_or(Ok(()), |i| i.wait_for(channel.as_fd()))?;
+    // Its end is waited for, not its first message: that would only wake us
+    // when init needs the processor.
+    match interrupts {
+        Some(interrupts) => interrupts.wait(channel.as_fd(), PollFlags::empty())?,
+        None => wait_end(channel.as_fd())?,
+    }
     match channel.recv()? {
         Some(Message::Executing) => {}
         Some(Message::Failed(error)) => return Err(*error),

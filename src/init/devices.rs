@@ -1,6 +1,6 @@
 //! Device nodes and the links of `/dev`.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
 
 use nix::errno::Errno;
@@ -11,7 +11,7 @@ use nix::unistd::{Gid, Uid, fchownat, symlinkat};
 use crate::error::{Error, Result, Step};
 use crate::spec::plan::{Device, DeviceType, NamespaceKind, Plan};
 use crate::sys::mount;
-use crate::sys::path::{Create, Root, is_type, stat_at, unlink_at};
+use crate::sys::path::{Create, Parents, Root, is_type, stat_at, unlink_at};
 
 /// The links every container has (runtime-spec config-linux, "Dev symbolic links").
 const LINKS: [(&str, &str); 5] = [
@@ -30,18 +30,19 @@ pub fn populate(plan: &Plan, root: &Root) -> Result<()> {
     if !plan.populate_dev {
         return Ok(());
     }
+    let mut parents = Parents::of(root);
     let own_mounts = plan.namespaces.has(NamespaceKind::Mount);
     for device in &plan.devices {
-        make(root, device, own_mounts).map_err(|e| {
+        make(&mut parents, device, own_mounts).map_err(|e| {
             let field = device.index.map_or("default device".to_owned(), |i| format!("linux.devices[{i}]"));
             e.in_field(field).path(&device.path)
         })?;
     }
     for (path, target) in LINKS {
-        link(root, path, target, false).map_err(|e| e.path(path))?;
+        link(&mut parents, path, target, false).map_err(|e| e.path(path))?;
     }
     // The container's own pty multiplexer, whatever the rootfs brought along.
-    link(root, "/dev/ptmx", "pts/ptmx", true).map_err(|e| e.path("/dev/ptmx"))
+    link(&mut parents, "/dev/ptmx", "pts/ptmx", true).map_err(|e| e.path("/dev/ptmx"))
 }
 
 fn node_type(kind: DeviceType) -> SFlag {
@@ -52,15 +53,16 @@ fn node_type(kind: DeviceType) -> SFlag {
     }
 }
 
-fn make(root: &Root, device: &Device, own_mounts: bool) -> Result<()> {
+fn make(parents: &mut Parents<'_>, device: &Device, own_mounts: bool) -> Result<()> {
     let step = "cannot make the device";
-    let (dir, name) = root.parent(&device.path).step(step)?;
+    let root = parents.root();
+    let (dir, name) = parents.parent(&device.path).step(step)?;
     let kind = node_type(device.kind);
     let number = if device.kind == DeviceType::Fifo { 0 } else { makedev(device.major.into(), device.minor.into()) };
     let mode = Mode::from_bits_truncate(device.mode);
-    match mknodat(&dir, name.as_c_str(), kind, mode, number) {
+    match mknodat(dir, name.as_c_str(), kind, mode, number) {
         Ok(()) => {}
-        Err(Errno::EEXIST) => return check_existing(&dir, &name, kind, number),
+        Err(Errno::EEXIST) => return check_existing(dir, &name, kind, number),
         Err(Errno::EPERM) if own_mounts => return bind_host_device(root, device, number),
         Err(e) => return Err(Error::sys(step, e)),
     }
@@ -71,7 +73,7 @@ fn make(root: &Root, device: &Device, own_mounts: bool) -> Result<()> {
     // By an fd, for somebody may have put something else there since.
     let step = "cannot set the device's owner";
     let flags = OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-    let node = openat(&dir, name.as_c_str(), flags, Mode::empty()).step(step)?;
+    let node = openat(dir, name.as_c_str(), flags, Mode::empty()).step(step)?;
     is_device(&fstat(&node).step(step)?, kind, number)?;
     let (uid, gid) = (Uid::from_raw(device.uid), Gid::from_raw(device.gid));
     fchownat(&node, c"", Some(uid), Some(gid), AtFlags::AT_EMPTY_PATH).step(step)
@@ -79,7 +81,7 @@ fn make(root: &Root, device: &Device, own_mounts: bool) -> Result<()> {
 
 /// What is there already must be the same device: a symlink or file in its
 /// place would have the program write to something else (CVE-2026-88265).
-fn check_existing(dir: &OwnedFd, name: &std::ffi::CStr, kind: SFlag, number: u64) -> Result<()> {
+fn check_existing(dir: BorrowedFd<'_>, name: &std::ffi::CStr, kind: SFlag, number: u64) -> Result<()> {
     is_device(&stat_at(dir, name).step("cannot stat the device")?, kind, number)
 }
 
@@ -107,17 +109,17 @@ fn bind_host_device(root: &Root, device: &Device, number: u64) -> Result<()> {
 }
 
 /// Makes a link unless something is there; `replace` puts it in place of a file that differs.
-fn link(root: &Root, path: &str, target: &str, replace: bool) -> Result<()> {
+fn link(parents: &mut Parents<'_>, path: &str, target: &str, replace: bool) -> Result<()> {
     let step = "cannot make the link";
-    let (dir, name) = root.parent(path).step(step)?;
-    match symlinkat(target, &dir, name.as_c_str()) {
+    let (dir, name) = parents.parent(path).step(step)?;
+    match symlinkat(target, dir, name.as_c_str()) {
         Err(Errno::EEXIST) if replace => {
-            let same = nix::fcntl::readlinkat(&dir, name.as_c_str()).is_ok_and(|t| t == target);
+            let same = nix::fcntl::readlinkat(dir, name.as_c_str()).is_ok_and(|t| t == target);
             if same {
                 return Ok(());
             }
-            unlink_at(&dir, &name).step(step)?;
-            symlinkat(target, &dir, name.as_c_str()).step(step)
+            unlink_at(dir, &name).step(step)?;
+            symlinkat(target, dir, name.as_c_str()).step(step)
         }
         Ok(()) | Err(Errno::EEXIST) => Ok(()),
         // A read-only /dev in the rootfs keeps what it has.

@@ -188,7 +188,6 @@ impl Init<'_> {
             // From here on it is `start` that is told of a failure.
             self.common.channel = wait_for_start(listener)?;
         }
-        program.become_user(&self.process, &self.common)?;
         // Programs of the image: they get the rights its own program gets, and
         // the working directory we are in, which nobody looks up again.
         self.container_hooks(&self.plan.hooks.start_container, None, Some(&program.env))?;
@@ -213,7 +212,6 @@ impl Joiner {
     pub fn run(mut self) -> ! {
         let outcome = self.set_up().and_then(|program| {
             release(&self.common)?;
-            program.become_user(&self.process, &self.common)?;
             program.execute(&self.process, &self.common, &[self.common.channel.as_raw()])
         });
         fail(&self.common.channel, outcome.err().unwrap_or_default())
@@ -292,7 +290,11 @@ fn set_up_process(
     drop(root);
     let keep = [keep, &common.inherit].concat();
     sys::fd::close_except(3, &keep).step("cannot close what the container must not have")?;
-    Program::find(process, common, home)
+    let program = Program::find(process, common, home)?;
+    // Here and not after `start`: what fails is told to whoever creates, and
+    // little is left between `start` and the program.
+    program.become_user(process, common)?;
+    Ok(program)
 }
 
 /// Tells the host side that all is set up, and waits until it has let go. From

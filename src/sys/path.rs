@@ -94,13 +94,56 @@ impl Root {
     /// # Errors
     /// `EINVAL` when the path has no last component, else as [`Root::find_or_create`].
     pub fn parent(&self, path: &str) -> nix::Result<(OwnedFd, CString)> {
-        let path = Path::new(path);
-        let name = path.file_name().ok_or(Errno::EINVAL)?;
-        let parent = path.parent().and_then(Path::to_str).ok_or(Errno::EINVAL)?;
-        let (dir, _) = self.find_or_create(if parent.is_empty() { "/" } else { parent }, Create::Dir)?;
-        let dir = reopen_dir(&dir)?;
-        Ok((dir, CString::new(name.as_bytes()).map_err(|_| Errno::EINVAL)?))
+        let (parent, name) = split(path)?;
+        Ok((self.directory(parent)?, name))
     }
+
+    fn directory(&self, path: &str) -> nix::Result<OwnedFd> {
+        let (dir, _) = self.find_or_create(path, Create::Dir)?;
+        reopen_dir(&dir)
+    }
+}
+
+/// [`Root::parent`] for many paths, most of them in one directory: the last one is kept open.
+#[derive(Debug)]
+pub struct Parents<'a> {
+    root: &'a Root,
+    last: Option<(String, OwnedFd)>,
+}
+
+impl<'a> Parents<'a> {
+    /// Below `root`.
+    pub fn of(root: &'a Root) -> Self {
+        Self { root, last: None }
+    }
+
+    /// The root they are all below.
+    pub fn root(&self) -> &'a Root {
+        self.root
+    }
+
+    /// As [`Root::parent`].
+    ///
+    /// # Errors
+    /// As [`Root::parent`].
+    pub fn parent(&mut self, path: &str) -> nix::Result<(BorrowedFd<'_>, CString)> {
+        let (parent, name) = split(path)?;
+        let dir = match self.last.take() {
+            Some((last, dir)) if last == parent => dir,
+            _ => self.root.directory(parent)?,
+        };
+        let (_, dir) = &*self.last.insert((parent.to_owned(), dir));
+        Ok((dir.as_fd(), name))
+    }
+}
+
+/// A path's directory and its last component.
+fn split(path: &str) -> nix::Result<(&str, CString)> {
+    let path = Path::new(path);
+    let name = path.file_name().ok_or(Errno::EINVAL)?;
+    let parent = path.parent().and_then(Path::to_str).ok_or(Errno::EINVAL)?;
+    let name = CString::new(name.as_bytes()).map_err(|_| Errno::EINVAL)?;
+    Ok((if parent.is_empty() { "/" } else { parent }, name))
 }
 
 impl AsFd for Root {
