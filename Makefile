@@ -5,10 +5,11 @@ PREFIX  ?= /usr/local
 DESTDIR ?=
 CARGO   ?= cargo
 
-# One static binary: musl where that target is installed, else glibc with
-# crt-static (.cargo/config.toml). A target is always named: see there.
+# One static binary: musl, which starts in half the time (docs/performance.md),
+# where Rust has that target or rustup can fetch it; else glibc with crt-static
+# (.cargo/config.toml). A target is always named: see there.
 HOST   := $(shell rustc -vV | sed -n 's/^host: //p')
-MUSL   := $(shell rustup target list --installed 2>/dev/null | grep -x "$$(uname -m)-unknown-linux-musl")
+MUSL   := $(shell sh .ci/musl.sh)
 TARGET ?= $(or $(MUSL),$(HOST))
 export CARGO_BUILD_TARGET = $(TARGET)
 
