@@ -1,5 +1,6 @@
 //! The system calls that std lacks: the only unsafe code of the tests.
 
+pub mod child;
 pub mod trace;
 
 use std::ffi::{CString, c_void};
