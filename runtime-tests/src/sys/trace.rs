@@ -109,8 +109,14 @@ fn trace(command: &mut Command, who: Who, nth: usize, harm: Harm) -> io::Result<
     })
 }
 
+/// The type of ptrace's requests, which C libraries don't agree on.
+#[cfg(target_env = "musl")]
+type Request = libc::c_int;
+#[cfg(not(target_env = "musl"))]
+type Request = libc::c_uint;
+
 /// For the requests that take a number, or nothing, as data.
-pub(super) fn ptrace(request: libc::c_uint, pid: i32, data: usize) -> io::Result<()> {
+pub(super) fn ptrace(request: Request, pid: i32, data: usize) -> io::Result<()> {
     // SAFETY: no request used with this function takes a pointer.
     check(unsafe { libc::ptrace(request, pid, std::ptr::null_mut::<libc::c_void>(), data) }).map(|_| ())
 }
