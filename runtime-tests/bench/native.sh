@@ -4,10 +4,12 @@
 #
 #   native.sh ROOT OUT PROGRAM… -- COMMAND [ARGUMENT…]
 #
-# ROOT is the tree of build.sh; it is mounted read-only. The PROGRAMs, static
-# ones, are in /run/bench/bin there, the directory OUT is /run/bench/out, and
-# below them is a tmpfs. /sys/fs/cgroup is cgroup v2 alone. All mounts are in
-# a mount namespace of their own: this machine's stay as they are.
+# ROOT is the tree of build.sh. It is mounted writable, as on any machine: crun
+# would not protect its binary where it can't be written anyway. Only /run and
+# /tmp are written to, each a tmpfs. The PROGRAMs, static ones, are in
+# /run/bench/bin there, the directory OUT is /run/bench/out. /sys/fs/cgroup is
+# cgroup v2 alone. All mounts are in a mount namespace of their own: this
+# machine's stay as they are.
 set -euo pipefail
 if [ "${ORLOP_BENCH_INSIDE-}" != yes ]; then
     [ "$(id -u)" = 0 ] || { echo "bench: needs root" >&2; exit 1; }
@@ -30,7 +32,6 @@ cgroup2=/sys/fs/cgroup
 [ -e "$cgroup2/cgroup.controllers" ] || { echo "bench: no cgroup v2 hierarchy at $cgroup2" >&2; exit 1; }
 
 mount --bind "$root" "$root"
-mount -o remount,bind,ro "$root"
 mount -t tmpfs -o mode=755 tmpfs "$root/run"
 mount -t tmpfs -o mode=1777 tmpfs "$root/tmp"
 mkdir -p "$root/run/bench/bin" "$root/run/bench/out"
