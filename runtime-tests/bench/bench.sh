@@ -33,6 +33,9 @@ case $where in
             "${runtimes[@]}" "${options[@]}" "$@"
         ;;
     vm)
+        for binary in "$orlop" "$bench"; do
+            case $binary in "$top"/*) ;; *) echo "bench: $binary is not in the checkout, the VM sees nothing else" >&2; exit 1 ;; esac
+        done
         runtimes=(--runtime "orlop=$orlop" --runtime crun=/usr/bin/crun --runtime runc=/usr/bin/runc)
         "$here/../vm/run.sh" --timeout "${VM_TIMEOUT:-1200}" "$bench" measure --out "$out/vm.json" \
             --place "In the VM" --rounds 20 --warmup 2 "${runtimes[@]}" "${options[@]}" "$@"

@@ -153,3 +153,25 @@ fn peak(pid: i32) -> u64 {
     let line = status.lines().find_map(|l| l.strip_prefix("VmHWM:"));
     line.and_then(|l| l.split_whitespace().next()?.parse().ok()).unwrap_or(0)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counts_what_a_shell_does() {
+        let counts = count(Command::new("/bin/sh").args(["-c", "(exit 0); (exec /bin/true); exit 3"])).expect("traced");
+        assert_eq!((counts.tasks, counts.execs), (3, 2), "{counts:?}");
+        assert_eq!(libc::WEXITSTATUS(counts.status), 3);
+        assert!(counts.syscalls > 20 && counts.peak_kib > 100, "{counts:?}");
+    }
+
+    #[test]
+    fn what_runs_on_is_let_go() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let script = format!("(sleep 0.1; echo done >{}/done) & exit 0", dir.path().display());
+        let counts = count(Command::new("/bin/sh").args(["-c", &script])).expect("traced");
+        assert_eq!(counts.status, 0);
+        crate::command::wait_for("the background process", || dir.path().join("done").exists().then_some(()));
+    }
+}
