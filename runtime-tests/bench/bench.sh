@@ -6,7 +6,7 @@
 #
 # ORLOP is the binary to measure, BENCH the program of this directory; options
 # are those of `bench measure`. SECCOMP=1 gives the pod bundle its filter,
-# BASE_ORLOP=FILE measures another orlop beside this one.
+# natively BASE_ORLOP=FILE measures another orlop beside this one, named "before".
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 top=$(cd "$here/../.." && pwd)
@@ -36,9 +36,12 @@ case $where in
         for binary in "$orlop" "$bench"; do
             case $binary in "$top"/*) ;; *) echo "bench: $binary is not in the checkout, the VM sees nothing else" >&2; exit 1 ;; esac
         done
-        runtimes=(--runtime "orlop=$orlop" --runtime crun=/usr/bin/crun --runtime runc=/usr/bin/runc)
-        "$here/../vm/run.sh" --timeout "${VM_TIMEOUT:-1200}" "$bench" measure --out "$out/vm.json" \
-            --place "In the VM" --rounds 20 --warmup 2 "${runtimes[@]}" "${options[@]}" "$@"
+        # On the guest's own disk: through the shared directory every execution reads the binary anew.
+        "$here/../vm/run.sh" --timeout "${VM_TIMEOUT:-1200}" \
+            bash -c 'install -m 755 "$1" /usr/local/bin/orlop && shift && exec "$@"' bash "$orlop" \
+            "$bench" measure --out "$out/vm.json" --place "In the VM" --rounds 20 --warmup 2 \
+            --runtime orlop=/usr/local/bin/orlop --runtime crun=/usr/bin/crun --runtime runc=/usr/bin/runc \
+            "${options[@]}" "$@"
         ;;
     *) echo "bench: native or vm?" >&2; exit 1 ;;
 esac
