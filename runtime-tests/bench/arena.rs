@@ -105,16 +105,22 @@ impl Arena {
 
     /// Kills what is in a cgroup below ours and reaps it.
     pub fn kill_all(&self, below: &str) {
-        let dir = self.cgroup_dir.join(below);
-        let _ = fs::write(dir.join("cgroup.kill"), "1");
-        for _ in 0..1000 {
+        let _ = fs::write(self.cgroup_dir.join(below).join("cgroup.kill"), "1");
+        self.wait_empty(below);
+    }
+
+    /// Reaps until nothing is left in a cgroup below ours; false if that takes more than some seconds.
+    pub fn wait_empty(&self, below: &str) -> bool {
+        let file = self.cgroup_dir.join(below).join("cgroup.events");
+        for _ in 0..2000 {
             while child::wait_any().is_some() {}
-            let events = fs::read_to_string(dir.join("cgroup.events")).unwrap_or_default();
+            let events = fs::read_to_string(&file).unwrap_or_default();
             if !events.contains("populated 1") {
-                break;
+                return true;
             }
             std::thread::sleep(Duration::from_millis(2));
         }
+        false
     }
 }
 

@@ -186,8 +186,11 @@ impl<'a> Lane<'a> {
                 self.init = Some(pid.trim().parse().map_err(|_| format!("{}: wrote no pid", self.what(op)))?);
             }
             "kill" => {
-                self.arena.kill_all(&self.id);
-                self.init = None;
+                if !self.arena.wait_empty(&self.id) {
+                    return Err(format!("{}: the container is still running", self.what(op)));
+                }
+                // Reaped here, so that its time isn't counted as the next command's.
+                let _ = self.init.take().map(child::wait);
             }
             _ => {}
         }
