@@ -39,6 +39,23 @@ vm:
 test-vm: build vm
 	@CARGO="$(CARGO)" runtime-tests/vm/test.sh $(SUITES)
 
+# orlop beside crun and runc; docs/performance.md says how. OPTIONS are bench's
+# own, DOC=1 also writes the tables and the chart in docs.
+BENCH = target/$(TARGET)/release/bench
+
+bench: build-bench vm
+	@runtime-tests/bench/bench.sh native $(BIN) $(BENCH) $(OPTIONS)
+	@$(BENCH) show target/bench/native.json --svg target/bench/chart.svg
+	@test -z "$(DOC)" || $(BENCH) show target/bench/native.json $$(ls target/bench/vm.json 2>/dev/null) \
+		--svg docs/performance.svg --docs docs/performance.md >/dev/null
+
+bench-vm: build-bench vm
+	@runtime-tests/bench/bench.sh vm $(BIN) $(BENCH) $(OPTIONS)
+	@$(BENCH) show target/bench/vm.json
+
+build-bench: build
+	$(CARGO) build --release --locked --package runtime-tests --bin bench
+
 check:
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
@@ -56,4 +73,4 @@ install:
 clean:
 	$(CARGO) clean
 
-.PHONY: all build demo test vm test-vm check install clean
+.PHONY: all build demo test vm test-vm bench bench-vm build-bench check install clean

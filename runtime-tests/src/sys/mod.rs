@@ -1,5 +1,6 @@
 //! The system calls that std lacks: the only unsafe code of the tests.
 
+pub mod child;
 pub mod trace;
 
 use std::ffi::{CString, c_void};
@@ -191,7 +192,7 @@ pub fn unshare(flags: i32) -> io::Result<()> {
 pub fn rlimit(resource: u32) -> (u64, u64) {
     let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
     // SAFETY: writes one struct.
-    unsafe { libc::getrlimit(resource, &mut limit) };
+    unsafe { libc::getrlimit(resource as _, &mut limit) };
     (limit.rlim_cur, limit.rlim_max)
 }
 
@@ -319,7 +320,7 @@ pub fn fs_magic(path: impl AsRef<Path>) -> i64 {
     unsafe {
         let mut s: libc::statfs = std::mem::zeroed();
         libc::statfs(path.as_ptr(), &mut s);
-        s.f_type
+        s.f_type as _
     }
 }
 
@@ -389,6 +390,7 @@ pub fn recv_fds(socket: &impl AsFd) -> io::Result<(Vec<u8>, Vec<OwnedFd>)> {
     Ok((bytes, fds_of(&message)))
 }
 
+#[allow(clippy::unnecessary_cast)] // C libraries differ in their types
 fn fds_of(message: &libc::msghdr) -> Vec<OwnedFd> {
     let mut fds = Vec::new();
     // SAFETY: the CMSG macros walk the control buffer that recvmsg filled; each
@@ -397,7 +399,7 @@ fn fds_of(message: &libc::msghdr) -> Vec<OwnedFd> {
         let mut head = libc::CMSG_FIRSTHDR(message);
         while let Some(h) = head.as_ref() {
             if h.cmsg_level == libc::SOL_SOCKET && h.cmsg_type == libc::SCM_RIGHTS {
-                let count = (h.cmsg_len - libc::CMSG_LEN(0) as usize) / size_of::<RawFd>();
+                let count = (h.cmsg_len as usize - libc::CMSG_LEN(0) as usize) / size_of::<RawFd>();
                 let data = libc::CMSG_DATA(h).cast::<RawFd>();
                 fds.extend((0..count).map(|i| OwnedFd::from_raw_fd(data.add(i).read_unaligned())));
             }

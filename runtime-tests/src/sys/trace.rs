@@ -76,21 +76,28 @@ pub fn harm_at(command: &mut Command, who: Who, nth: usize, harm: Harm) -> io::R
     std::thread::scope(|scope| scope.spawn(|| trace(command, who, nth, harm)).join().expect("the tracer"))
 }
 
-fn trace(command: &mut Command, who: Who, nth: usize, harm: Harm) -> io::Result<End> {
+/// Spawns a command that stops at each of its system calls, as its children
+/// do, once it is told to go on by `PTRACE_SYSCALL`. The caller waits for it.
+pub(super) fn spawn_traced(command: &mut Command, more_options: i32) -> io::Result<i32> {
     let me = || ptrace(libc::PTRACE_TRACEME, 0, 0);
     // SAFETY: ptrace is a plain system call.
     unsafe { command.pre_exec(me) };
-    #[allow(clippy::zombie_processes)] // waited for below, by pid
-    let parent = reaper::spawn(command)?.id() as i32;
+    #[allow(clippy::zombie_processes)] // waited for by pid
+    let pid = reaper::spawn(command)?.id() as i32;
     let mut status = 0;
     // SAFETY: writes one int.
-    check(unsafe { libc::waitpid(parent, &mut status, libc::__WALL) })?;
+    check(unsafe { libc::waitpid(pid, &mut status, libc::__WALL) })?;
     let options = libc::PTRACE_O_TRACESYSGOOD
         | libc::PTRACE_O_TRACEEXEC
         | libc::PTRACE_O_TRACEFORK
         | libc::PTRACE_O_TRACEVFORK
         | libc::PTRACE_O_TRACECLONE;
-    ptrace(libc::PTRACE_SETOPTIONS, parent, options as usize)?;
+    ptrace(libc::PTRACE_SETOPTIONS, pid, (options | more_options) as usize)?;
+    Ok(pid)
+}
+
+fn trace(command: &mut Command, who: Who, nth: usize, harm: Harm) -> io::Result<End> {
+    let parent = spawn_traced(command, 0)?;
     let mut tracer = Tracer { parent, who, nth, harm, tracees: HashMap::new(), harmed: None, failing: None };
     tracer.tracees.insert(parent, Tracee { started: true, ..Tracee::default() });
     ptrace(libc::PTRACE_SYSCALL, parent, 0)?;
@@ -102,8 +109,14 @@ fn trace(command: &mut Command, who: Who, nth: usize, harm: Harm) -> io::Result<
     })
 }
 
+/// The type of ptrace's requests, which C libraries don't agree on.
+#[cfg(target_env = "musl")]
+type Request = libc::c_int;
+#[cfg(not(target_env = "musl"))]
+type Request = libc::c_uint;
+
 /// For the requests that take a number, or nothing, as data.
-fn ptrace(request: libc::c_uint, pid: i32, data: usize) -> io::Result<()> {
+pub(super) fn ptrace(request: Request, pid: i32, data: usize) -> io::Result<()> {
     // SAFETY: no request used with this function takes a pointer.
     check(unsafe { libc::ptrace(request, pid, std::ptr::null_mut::<libc::c_void>(), data) }).map(|_| ())
 }
