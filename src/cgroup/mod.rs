@@ -14,9 +14,9 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
-use nix::fcntl::AT_FDCWD;
+use nix::fcntl::{AT_FDCWD, AtFlags};
 use nix::sys::stat::{Mode, mkdirat};
-use nix::unistd::{UnlinkatFlags, unlinkat};
+use nix::unistd::{Uid, UnlinkatFlags, fchownat, unlinkat};
 
 use crate::error::{Error, Result, Step};
 use crate::spec::plan::{CgroupPlan, CgroupSetting};
@@ -29,6 +29,9 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 /// How often a shared parent may be removed under our hands before that is an error.
 const MAKE_TRIES: usize = 20;
+
+/// What may be handed to a user where the kernel does not list it.
+const DELEGATE: [&str; 3] = ["cgroup.procs", "cgroup.subtree_control", "cgroup.threads"];
 
 /// A cgroup, held open: whatever becomes of its path, this is the same one.
 #[derive(Debug)]
@@ -125,16 +128,36 @@ impl Cgroup {
         }
     }
 
-    /// Gives the cgroup to a user of the container: the directory and the
-    /// files the kernel says may be delegated.
+    /// Hands the cgroup to a user of the host: the directory and those files
+    /// the kernel says may be, so that this user can make sub-cgroups and
+    /// spread its processes over them, and change no limit (runtime-spec,
+    /// config-linux.md, "Cgroup ownership"; cgroups(7), "Cgroup delegation").
+    ///
+    /// # Errors
+    /// The errno of chown(2): `EPERM` without `CAP_CHOWN`.
     pub fn delegate(&self, uid: u32) -> Result<()> {
-        let uid = nix::unistd::Uid::from_raw(uid);
-        let list = fs::read(AT_FDCWD, "/sys/kernel/cgroup/delegate").unwrap_or_default();
-        for name in std::iter::once(".").chain(list.lines()) {
-            match nix::unistd::fchownat(&self.dir, name, Some(uid), None, nix::fcntl::AtFlags::AT_SYMLINK_NOFOLLOW) {
-                // The list is of all kernels' files; this cgroup has those of its controllers.
+        let uid = Uid::from_raw(uid);
+        // What we have just made is ours.
+        if self.fresh && uid == Uid::effective() {
+            return Ok(());
+        }
+        match fs::read(AT_FDCWD, "/sys/kernel/cgroup/delegate") {
+            Ok(list) => self.hand_over(uid, list.lines()),
+            // Linux before 4.15, or no sysfs here.
+            Err(Errno::ENOENT) => self.hand_over(uid, DELEGATE),
+            Err(e) => Err(Error::sys("cannot read", e).path("/sys/kernel/cgroup/delegate")),
+        }
+    }
+
+    fn hand_over<'a>(&self, uid: Uid, files: impl IntoIterator<Item = &'a str>) -> Result<()> {
+        for name in std::iter::once(".").chain(files) {
+            match fchownat(&self.dir, name, Some(uid), None, AtFlags::AT_SYMLINK_NOFOLLOW) {
+                // The list is of all controllers' files; this cgroup has those of its own.
                 Ok(()) | Err(Errno::ENOENT) => {}
-                Err(e) => return Err(Error::sys("cannot chown the cgroup", e).path(self.path.join(name))),
+                Err(e) => {
+                    let step = "cannot hand the cgroup to the container's user";
+                    return Err(Error::sys(step, e).in_field("process.user.uid").path(self.path.join(name)));
+                }
             }
         }
         Ok(())
@@ -274,7 +297,8 @@ fn make<'t>(
             known = Some(String::new());
         }
         if level == leaf {
-            check_controllers(&plan.settings, &offered, &target.mount.join(levels[leaf - 1]).join(SUBTREE))?;
+            let file = target.mount.join(levels[leaf - 1]).join(SUBTREE);
+            check_controllers(&plan.settings, &offered, &file).map_err(|e| held_back(e, dir.as_fd()))?;
         }
         let name = levels[level].file_name().unwrap_or_default();
         dir = descend(dir.as_fd(), target, Path::new(name))?;
@@ -345,6 +369,15 @@ fn check_controllers(settings: &[CgroupSetting], offered: &str, file: &Path) -> 
             .hint("in use by cgroup v1, disabled at boot, or not delegated to this cgroup")
     });
     Error::join("cannot set limits", faults.collect()).map_or(Ok(()), Err)
+}
+
+/// A cgroup with processes of its own hands on no controllers, unless it is the
+/// root: what a runtime in a container runs into that has stayed in the
+/// container's topmost cgroup.
+fn held_back(error: Error, dir: BorrowedFd<'_>) -> Error {
+    // The root has no type.
+    let busy = fs::read(dir, "cgroup.type").is_ok() && fs::read(dir, "cgroup.procs").is_ok_and(|p| !p.is_empty());
+    if busy { error.hint("that cgroup has processes of its own: move them to a sub-cgroup first") } else { error }
 }
 
 fn processes(dir: BorrowedFd<'_>) -> nix::Result<Vec<i32>> {

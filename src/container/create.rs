@@ -11,7 +11,7 @@ use serde_json::value::RawValue;
 
 use super::foreground::{self, Foreground, Relay};
 use super::handle::{Handle, Lock, START_SOCKET, already_exists};
-use super::launch::{Child, InheritedFds, Interrupts, explain_oom, until_execve};
+use super::launch::{Child, InheritedFds, Interrupts, explain_oom, not_forked, until_execve};
 use super::namespaces::{ChildrenIn, open_joined};
 use super::outputs::{Outputs, check_terminal};
 use super::start::poststart;
@@ -226,6 +226,8 @@ impl Making {
         // Init makes its namespaces and mounts at the same time.
         if let Some(cgroup) = cgroup {
             cgroup.apply(&self.prepared.plan.cgroup)?;
+            // Without a user namespace the container numbers users as the host does.
+            self.prepared.plan.cgroup.owner.map_or(Ok(()), |uid| cgroup.delegate(uid))?;
         }
         let child = self.child.as_mut().ok_or_else(|| Error::new("there is no init"))?;
         self.state.set_init(child.pid, &child.pidfd)?;
@@ -250,7 +252,7 @@ impl Making {
                 self.child = Some(Child::new(pid, pidfd, ours));
                 Ok(())
             }
-            Err(e) => Err(Error::sys("cannot create init", e)),
+            Err(e) => Err(not_forked("cannot create init", e, self.cgroup.as_ref())),
         }
     }
 

@@ -9,7 +9,7 @@ use nix::fcntl::OFlag;
 use super::create::{console_pair, keyring_name};
 use super::foreground::{self, Foreground, Relay};
 use super::handle::{Handle, open_cgroup};
-use super::launch::{Child, InheritedFds, Interrupts, explain_oom, until_execve};
+use super::launch::{Child, InheritedFds, Interrupts, explain_oom, not_forked, until_execve};
 use super::namespaces::{ChildrenIn, differing};
 use super::outputs::{Outputs, check_terminal};
 use super::state::{State, Status};
@@ -45,6 +45,7 @@ pub fn exec(rt: &Runtime, o: &ExecOptions) -> Result<i32> {
     let joining = Joining {
         procfs: Procfs::open().step_at("cannot open procfs", "/proc")?,
         cgroup: place(&state, o)?,
+        follow_init: o.cgroup.is_empty(),
         console: theirs.or_else(|| outputs.console.take()),
         state: &state,
         target,
@@ -119,6 +120,8 @@ struct Joining<'a> {
     process: Process,
     procfs: Procfs,
     cgroup: Option<Cgroup>,
+    /// Where this cgroup can hold no process, init's will do: the caller named none.
+    follow_init: bool,
     console: Option<OwnedFd>,
     inherit: InheritedFds,
 }
@@ -142,10 +145,10 @@ impl Joining<'_> {
         let forked = match sys::process::fork(0, self.cgroup.as_ref().map(Cgroup::fd)) {
             // The container has made sub-cgroups with domain controllers, so
             // this one may hold no process: where its init went, we follow.
-            Err(Errno::EBUSY) => sys::process::fork(0, Some(self.cgroup_of_init()?.fd())),
+            Err(Errno::EBUSY) if self.follow_init => sys::process::fork(0, Some(self.cgroup_of_init()?.fd())),
             other => other,
         };
-        match forked.step(step)? {
+        match forked.map_err(|e| not_forked(step, e, self.cgroup.as_ref()))? {
             Fork::Child => self.become_process(theirs, differing & !pid_flag, root),
             Fork::Parent { pid, pidfd } => Ok(Child::new(pid, pidfd, ours)),
         }
@@ -176,8 +179,12 @@ impl Joining<'_> {
         self.still_there()?;
         let text = String::from_utf8_lossy(&text);
         let path = text.lines().find_map(|line| line.strip_prefix("0::/")).ok_or_else(|| Error::new(step))?;
-        let mount = cgroup::mount_point().ok_or_else(|| Error::new(step))?;
-        Cgroup::open(&mount.join(path))
+        let path = cgroup::mount_point().ok_or_else(|| Error::new(step))?.join(path);
+        // Somebody may have moved init out of the container, whose limits would not hold there.
+        match self.cgroup.as_ref().filter(|container| !path.starts_with(container.path())) {
+            Some(_) => Err(Error::new("init is not in the container's cgroup").path(path)),
+            None => Cgroup::open(&path),
+        }
     }
 
     fn become_process(self, channel: Channel, namespaces: u64, root: Option<OwnedFd>) -> ! {

@@ -179,6 +179,21 @@ pub fn until_execve(channel: &Channel, interrupts: Option<&Interrupts>) -> Resul
     }
 }
 
+/// Why a process could not be made in a cgroup, with what the cgroup has to do with it.
+pub fn not_forked(step: &'static str, errno: Errno, cgroup: Option<&Cgroup>) -> Error {
+    let e = Error::sys(step, errno);
+    let Some(cgroup) = cgroup else { return e };
+    match errno {
+        Errno::EAGAIN => {
+            e.path(cgroup.path()).hint("as many processes as linux.resources.pids.limit, or a limit above, allows")
+        }
+        Errno::EBUSY => {
+            e.path(cgroup.path()).hint("it hands on controllers to sub-cgroups, and so can hold no process itself")
+        }
+        _ => e,
+    }
+}
+
 /// Says that the memory limit was what killed init, if the kernel says so.
 pub fn explain_oom(error: Error, cgroup: Option<&Cgroup>) -> Error {
     let Some(cgroup) = cgroup.filter(|c| c.oom_kills() > 0) else { return error };
