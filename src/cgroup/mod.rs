@@ -23,6 +23,7 @@ use crate::spec::plan::{CgroupPlan, CgroupSetting};
 
 pub use place::{Target, mount_point, plan};
 pub use stats::Stats;
+pub use watch::{Oom, OomWatch};
 
 /// How long freezing, and what is dying, are waited for.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -88,7 +89,7 @@ impl Cgroup {
         &self.path
     }
 
-    /// Sets everything the plan says, device rules included.
+    /// Sets everything the plan says, device rules and owner included.
     ///
     /// Two settings in a row for the same field are two ways to say one thing,
     /// the better one first (`io.bfq.weight`, `io.weight`): the second is
@@ -107,7 +108,8 @@ impl Cgroup {
             }
         }
         // Without rules in the config the default ones hold: deny by default.
-        devices::install(self.fd(), self.fresh, plan.devices.as_deref().unwrap_or_default())
+        devices::install(self.fd(), self.fresh, plan.devices.as_deref().unwrap_or_default())?;
+        plan.owner.map_or(Ok(()), |uid| self.delegate(uid))
     }
 
     fn refused(&self, setting: &CgroupSetting, errno: Errno) -> Error {
@@ -135,7 +137,7 @@ impl Cgroup {
     ///
     /// # Errors
     /// The errno of chown(2): `EPERM` without `CAP_CHOWN`.
-    pub fn delegate(&self, uid: u32) -> Result<()> {
+    fn delegate(&self, uid: u32) -> Result<()> {
         let uid = Uid::from_raw(uid);
         // What we have just made is ours.
         if self.fresh && uid == Uid::effective() {
@@ -207,16 +209,6 @@ impl Cgroup {
     pub fn wait_empty(&self, timeout: Duration) -> Result<bool> {
         fs::wait_event(self.fd(), "populated", false, Instant::now() + timeout)
             .step_at("cannot wait for the cgroup to empty", &self.path)
-    }
-
-    /// How many of its processes the kernel has killed for want of memory.
-    pub fn oom_kills(&self) -> u64 {
-        fs::read(self.fd(), "memory.events").ok().and_then(|text| fs::flat_value(&text, "oom_kill")).unwrap_or(0)
-    }
-
-    /// The memory limit as the kernel shows it: bytes, or `max`; `None` without the controller.
-    pub fn memory_limit(&self) -> Option<String> {
-        fs::read(self.fd(), "memory.max").ok().map(|text| text.trim().to_owned())
     }
 
     /// Removes the cgroup (also one that was there before, empty, and given to

@@ -236,7 +236,7 @@ fn frozen_listed_killed() {
     }
     assert!(cgroup.kill().is_ok() && !cgroup.is_frozen().unwrap(), "a cgroup that has gone is no error");
     assert!(cgroup.wait_empty(Duration::ZERO).unwrap());
-    assert_eq!((cgroup.processes().unwrap(), cgroup.oom_kills()), (vec![], 0));
+    assert_eq!((cgroup.processes().unwrap(), cgroup.oom()), (vec![], None));
 }
 
 #[test]

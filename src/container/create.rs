@@ -94,6 +94,9 @@ pub fn console_pair() -> Result<(OwnedFd, OwnedFd)> {
         .step("cannot make a socket for the terminal")
 }
 
+/// What an oom of init's is told as; engines look for these words (engine-contract §2.1).
+const INIT: &str = "container init";
+
 /// What init waits for before it executes the program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum WaitFor {
@@ -226,15 +229,13 @@ impl Making {
         // Init makes its namespaces and mounts at the same time.
         if let Some(cgroup) = cgroup {
             cgroup.apply(&self.prepared.plan.cgroup)?;
-            // Without a user namespace the container numbers users as the host does.
-            self.prepared.plan.cgroup.owner.map_or(Ok(()), |uid| cgroup.delegate(uid))?;
         }
         let child = self.child.as_mut().ok_or_else(|| Error::new("there is no init"))?;
         self.state.set_init(child.pid, &child.pidfd)?;
         let (plan, state) = (&self.prepared.plan, &self.state);
         child
             .until_ready(interrupts, || host_hooks(plan, state, interrupts))
-            .map_err(|e| explain_oom(e, self.cgroup.as_ref()))
+            .map_err(|e| explain_oom(e, INIT, self.cgroup.as_ref()))
     }
 
     fn fork(&mut self, lock: Option<OwnedFd>, console: Option<OwnedFd>) -> Result<()> {
@@ -318,7 +319,7 @@ impl Making {
                 child.end();
             }
             self.prepared.outputs.retract();
-            return Err(explain_oom(e, self.cgroup.as_ref()));
+            return Err(explain_oom(e, INIT, self.cgroup.as_ref()));
         }
         self.done = true;
         self.lock = None;

@@ -14,7 +14,7 @@ use super::namespaces::{ChildrenIn, differing};
 use super::outputs::{Outputs, check_terminal};
 use super::state::{State, Status};
 use super::{ExecOptions, Runtime, preflight, protect};
-use crate::cgroup::{self, Cgroup};
+use crate::cgroup::{self, Cgroup, OomWatch};
 use crate::error::{Error, Result, Step};
 use crate::init::sync::Channel;
 use crate::init::{Common, Joiner};
@@ -53,17 +53,23 @@ pub fn exec(rt: &Runtime, o: &ExecOptions) -> Result<i32> {
         inherit,
     };
     let cgroup = open_cgroup(&state)?;
+    // What was killed before has nothing to do with this process.
+    let mut oom = cgroup.as_ref().map(Cgroup::watch_oom);
+    let mut explain = |e| match oom.as_mut().is_some_and(OomWatch::rose) {
+        true => explain_oom(e, "the process", cgroup.as_ref()),
+        false => e,
+    };
     let mut child = joining.fork()?;
     let ready = child.until_ready(&interrupts, || Ok(()));
     // Before the program runs: it may ask for the terminal's size at once.
     let relay = ready.and_then(|()| ours.map(|socket| Relay::start(&socket)).transpose());
-    let relay = relay.map_err(|e| explain_oom(e, cgroup.as_ref()))?;
+    let relay = relay.map_err(&mut explain)?;
     let executed = child.release().and_then(|channel| until_execve(&channel, None));
     let announced = executed.and_then(|()| outputs.announce(child.pid, &child.pidfd, "setns"));
     announced.map_err(|e| {
         child.end();
         outputs.retract();
-        explain_oom(e, cgroup.as_ref())
+        explain(e)
     })?;
     if o.detach {
         return Ok(0);

@@ -194,7 +194,7 @@ fn cgroup(linux: &Linux, faults: &mut Faults) -> CgroupPlan {
     }
 }
 
-/// `process.user.uid` if the cgroup is to be handed to that user: the container
+/// The host's number of `process.user.uid` if the cgroup is to be handed to that user: the container
 /// gets a cgroup namespace of its own and in it a cgroup mount to write to
 /// (runtime-spec, config-linux.md, "Cgroup ownership").
 fn cgroup_owner(spec: &Spec, namespaces: &Namespaces) -> Option<u32> {
@@ -205,7 +205,8 @@ fn cgroup_owner(spec: &Spec, namespaces: &Namespaces) -> Option<u32> {
             && !m.options().iter().flatten().any(read_only)
     };
     let handed_over = namespaces.is_new(NamespaceKind::Cgroup) && spec.mounts().iter().flatten().any(writable);
-    // A process that comes later, by exec, is root unless it says otherwise.
+    // Without user namespaces the host's number is the container's. A process
+    // that comes later, by exec, is root unless it says otherwise.
     handed_over.then(|| spec.process().as_ref().map_or(0, |p| p.user().uid()))
 }
 
