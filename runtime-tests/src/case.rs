@@ -188,6 +188,16 @@ impl Case {
         self.verb("start").ok();
     }
 
+    /// `create` and `start`; gives the file that the program's output goes to.
+    #[track_caller]
+    pub fn start_with_output(&self) -> PathBuf {
+        let path = self.dir.join(format!("{}.out", self.id));
+        let file = fs::File::create(&path).expect("output file");
+        self.launch("create", &[], &self.id).stdout(file).go().ok();
+        self.verb("start").ok();
+        path
+    }
+
     /// A container that runs until it is killed.
     #[track_caller]
     pub fn started() -> Self {

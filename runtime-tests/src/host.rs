@@ -68,6 +68,19 @@ pub fn file(path: &str) -> Result<(), String> {
     if fs::exists(path).unwrap_or(false) { Ok(()) } else { Err(format!("no {path}")) }
 }
 
+/// A disk that tests may write on: the one made for that in our own VM, and nothing anywhere else.
+pub fn spare_disk() -> Result<PathBuf, String> {
+    const DISK: &str = "/dev/vdc";
+    let text = |path: &str| fs::read_to_string(path).unwrap_or_default();
+    let ours = text("/proc/cmdline").contains(" vm.share=");
+    let used = text("/proc/mounts").contains(DISK) || text("/proc/swaps").contains(DISK);
+    if ours && !used && fs::exists(DISK).unwrap_or(false) {
+        Ok(PathBuf::from(DISK))
+    } else {
+        Err("no disk made for tests (runtime-tests/vm has one)".to_owned())
+    }
+}
+
 /// Is a filesystem type known to the kernel?
 pub fn filesystem(name: &str) -> Result<(), String> {
     let list = fs::read_to_string("/proc/filesystems").unwrap_or_default();

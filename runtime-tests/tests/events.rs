@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use runtime_tests::command::wait_for;
-use runtime_tests::{Case, Value, host, json, require};
+use runtime_tests::{Case, Value, host, json, leaks, require};
 
 /// `events --stats`, taken apart.
 #[track_caller]
@@ -161,6 +161,57 @@ fn memory() {
     assert_eq!(usage["limit"], json!(64 << 20));
     assert!(usage["usage"].as_u64().unwrap() > 0 && usage["failcnt"] == 0, "{usage}");
     assert!(memory["raw"]["anon"].is_u64() && memory["cache"].is_u64(), "{memory}");
+    c.delete();
+}
+
+/// Numbers of the same things, taken from the cgroup's own files.
+#[test]
+fn as_the_files_have_it() {
+    for controller in ["cpu", "cpuset", "memory", "pids", "io"] {
+        require!(host::controller(controller));
+    }
+    let mut c = Case::new();
+    let limit = 64u64 << 20;
+    c.set("/linux/resources/memory", json!({ "limit": limit, "swap": 2 * limit }))
+        .set("/linux/resources/pids/limit", 9);
+    c.set("/linux/resources/cpu", json!({ "quota": 50_000, "period": 100_000, "cpus": "0" }));
+    c.args(&["/bin/probe", "burn", "2"]);
+    c.start();
+    let throttled = || stats(&c)["cpu"]["throttling"]["throttledPeriods"].as_u64().unwrap();
+    wait_for("throttling", || (throttled() > 0).then_some(()));
+    // What stands still counts nothing.
+    c.verb("pause").ok();
+    let dir = leaks::cgroups(&c.id).pop().unwrap();
+    let file = |name: &str| std::fs::read_to_string(dir.join(name)).unwrap().trim().to_owned();
+    let number = |name: &str| file(name).parse::<u64>().unwrap();
+    let line = |name: &str, key: &str| -> u64 {
+        let text = file(name);
+        let value = text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(' '));
+        value.unwrap_or_else(|| panic!("{name}: {key}")).parse().unwrap()
+    };
+    let data = stats(&c);
+    let micros = |key: &str| json!(line("cpu.stat", key) * 1000);
+    let (cpu, memory) = (&data["cpu"], &data["memory"]);
+    assert_eq!((&cpu["usage"]["total"], &cpu["usage"]["user"]), (&micros("usage_usec"), &micros("user_usec")));
+    assert_eq!(cpu["throttling"]["periods"], line("cpu.stat", "nr_periods"));
+    assert_eq!(cpu["throttling"]["throttledPeriods"], line("cpu.stat", "nr_throttled"));
+    assert_eq!(cpu["throttling"]["throttledTime"], micros("throttled_usec"));
+    assert_eq!((&data["cpuset"]["cpus"], file("cpuset.cpus.effective").as_str()), (&json!([0]), "0"));
+    assert_eq!(data["pids"], json!({ "current": number("pids.current"), "limit": 9 }));
+    assert_eq!(memory["usage"]["limit"], limit);
+    assert_eq!(memory["usage"]["usage"], number("memory.current"));
+    assert_eq!(memory["usage"]["max"], number("memory.peak"));
+    assert_eq!(memory["usage"]["failcnt"], line("memory.events", "max"));
+    assert_eq!(memory["swap"]["limit"], limit + number("memory.swap.max"));
+    assert_eq!(memory["swap"]["usage"], number("memory.current") + number("memory.swap.current"));
+    assert_eq!(memory["cache"], line("memory.stat", "file"));
+    assert_eq!(memory["kernel"]["usage"], line("memory.stat", "kernel"));
+    assert_eq!(memory["raw"].as_object().unwrap().len(), file("memory.stat").lines().count());
+    assert_eq!(memory["raw"]["anon"], line("memory.stat", "anon"));
+    assert_eq!(memory.get("oom"), None);
+    for psi in [&cpu["psi"], &memory["psi"], &data["blkio"]["psi"]] {
+        assert!(psi["some"]["avg10"].is_number() && psi["full"]["total"].is_u64(), "{data}");
+    }
     c.delete();
 }
 

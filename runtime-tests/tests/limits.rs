@@ -319,6 +319,56 @@ fn device_rules_in_order() {
     assert_eq!(open(json!([deny_all(), any]), "r"), 0);
 }
 
+/// What may be done to devices under some rules: `mknod`, then `open` for
+/// reading, writing, and `b`oth. EPERM is the rules' word; any other errno is the
+/// driver's, which has been asked.
+#[test]
+fn devices_denied() {
+    require!(host::has_cgroup2());
+    let rule = |allow: bool, kind: &str, major: Option<i64>, minor: Option<i64>, access: &str| {
+        let mut rule = json!({ "allow": allow, "type": kind, "access": access });
+        major.into_iter().for_each(|n| rule["major"] = json!(n));
+        minor.into_iter().for_each(|n| rule["minor"] = json!(n));
+        rule
+    };
+    let (none, all) = (rule(false, "a", None, None, "rwm"), rule(true, "a", None, None, "rwm"));
+    let kmsg = |allow: bool, access: &str| rule(allow, "c", Some(1), Some(11), access);
+    // The devices: kmsg, null, and two blocks of a number nothing has.
+    let nodes = ["c:1:11", "c:1:3", "b:241:1", "b:241:2"];
+    let table = [
+        (vec![], ["", "rwb", "", ""]),
+        (vec![none.clone()], ["", "rwb", "", ""]),
+        (vec![none.clone(), rule(false, "c", Some(1), Some(3), "rwm")], ["", "rwb", "", ""]),
+        (vec![none.clone(), kmsg(true, "r")], ["r", "rwb", "", ""]),
+        (vec![none.clone(), kmsg(true, "w")], ["w", "rwb", "", ""]),
+        (vec![none.clone(), kmsg(true, "m")], ["", "rwb", "", ""]),
+        (vec![none.clone(), kmsg(true, "rwm"), kmsg(false, "r")], ["w", "rwb", "", ""]),
+        (vec![kmsg(true, "rwm"), none.clone()], ["", "rwb", "", ""]),
+        (vec![none.clone(), rule(true, "c", None, Some(11), "rw")], ["rwb", "rwb", "", ""]),
+        (vec![none.clone(), rule(true, "b", None, None, "rw")], ["", "rwb", "rwb", "rwb"]),
+        (vec![none, rule(true, "b", Some(241), Some(1), "r")], ["", "rwb", "r", ""]),
+        (vec![all.clone()], ["rwb", "rwb", "rwb", "rwb"]),
+        (vec![all.clone(), kmsg(false, "w"), rule(false, "b", None, None, "rwm")], ["r", "rwb", "", ""]),
+        (vec![all, rule(false, "c", None, None, "rw")], ["", "rwb", "rwb", "rwb"]),
+    ];
+    for (rules, allowed) in table {
+        let mut c = Case::new();
+        c.set("/linux/resources/devices", json!(rules)).add_caps(&["CAP_SYSLOG"]);
+        let each = nodes.iter().enumerate().flat_map(|(i, node)| {
+            let open = |how: &str| format!("open:/dev/x{i}:{how}");
+            [format!("mknod:/dev/x{i}:{node}"), open("r"), open("w"), open("rw")]
+        });
+        let ops: Vec<String> = each.collect();
+        let r = c.attempts(&ops.iter().map(String::as_str).collect::<Vec<_>>());
+        for ((node, ops), allowed) in nodes.iter().zip(ops.chunks(4)).zip(allowed) {
+            assert_eq!(r[&ops[0]], 0, "any node may be made: {rules:?}");
+            for (how, op) in ["r", "w", "b"].into_iter().zip(&ops[1..]) {
+                assert_eq!(r[op] != "EPERM", allowed.contains(how), "{node} {op}: {} by {rules:?}", r[op]);
+            }
+        }
+    }
+}
+
 #[test]
 fn device_rules_hold_for_exec() {
     require!(host::has_cgroup2());
@@ -365,5 +415,19 @@ fn an_init_without_memory_is_explained() {
     let mut c = Case::new();
     c.set("/linux/resources/memory", json!({ "limit": 65536, "swap": 65536 }));
     c.create().fails_with(&["OOM-killed", "linux.resources.memory.limit", "65536"]);
+    c.assert_nothing_left();
+}
+
+#[test]
+fn an_init_without_memory_above_is_explained() {
+    require!(host::controller("memory"));
+    let mut c = Case::new();
+    let above = host::cgroup2().unwrap().join(&c.id);
+    fs::create_dir(&above).unwrap();
+    fs::write(above.join("memory.max"), "65536").unwrap();
+    fs::write(above.join("memory.swap.max"), "0").unwrap();
+    c.set("/linux/cgroupsPath", format!("/{}/in", c.id));
+    c.create().fails_with(&["OOM-killed", "not by its own limit"]);
+    fs::remove_dir(&above).unwrap();
     c.assert_nothing_left();
 }

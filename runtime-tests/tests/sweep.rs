@@ -10,7 +10,7 @@ use std::fs;
 use std::process::{Command, Stdio};
 
 use runtime_tests::sys::trace::{End, Harm, Who, harm_at};
-use runtime_tests::{Case, leaks, paths, reaper, sys};
+use runtime_tests::{Case, json, leaks, paths, reaper, sys};
 
 /// How many calls to go forward each time.
 fn step() -> usize {
@@ -103,6 +103,8 @@ fn failing_create(who: Who) {
         runtime_tests::skip!("calls can only be made to fail on x86_64");
     }
     let mut c = Case::new();
+    // A user who is handed the cgroup, so that this can fail as well.
+    c.set("/process/user", json!({ "uid": 1000, "gid": 1000 })).mount("/sys/fs/cgroup", "cgroup", "cgroup", &[]);
     c.args(&["/bin/true"]);
     c.write();
     let (mut faults, mut refused, mut n) = (Vec::new(), 0, 1);

@@ -14,21 +14,25 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
-use nix::fcntl::AT_FDCWD;
+use nix::fcntl::{AT_FDCWD, AtFlags};
 use nix::sys::stat::{Mode, mkdirat};
-use nix::unistd::{UnlinkatFlags, unlinkat};
+use nix::unistd::{Uid, UnlinkatFlags, fchownat, unlinkat};
 
 use crate::error::{Error, Result, Step};
 use crate::spec::plan::{CgroupPlan, CgroupSetting};
 
 pub use place::{Target, mount_point, plan};
 pub use stats::Stats;
+pub use watch::{Oom, OomWatch};
 
 /// How long freezing, and what is dying, are waited for.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// How often a shared parent may be removed under our hands before that is an error.
 const MAKE_TRIES: usize = 20;
+
+/// What may be handed to a user where the kernel does not list it.
+const DELEGATE: [&str; 3] = ["cgroup.procs", "cgroup.subtree_control", "cgroup.threads"];
 
 /// A cgroup, held open: whatever becomes of its path, this is the same one.
 #[derive(Debug)]
@@ -85,7 +89,7 @@ impl Cgroup {
         &self.path
     }
 
-    /// Sets everything the plan says, device rules included.
+    /// Sets everything the plan says, device rules and owner included.
     ///
     /// Two settings in a row for the same field are two ways to say one thing,
     /// the better one first (`io.bfq.weight`, `io.weight`): the second is
@@ -104,7 +108,8 @@ impl Cgroup {
             }
         }
         // Without rules in the config the default ones hold: deny by default.
-        devices::install(self.fd(), self.fresh, plan.devices.as_deref().unwrap_or_default())
+        devices::install(self.fd(), self.fresh, plan.devices.as_deref().unwrap_or_default())?;
+        plan.owner.map_or(Ok(()), |uid| self.delegate(uid))
     }
 
     fn refused(&self, setting: &CgroupSetting, errno: Errno) -> Error {
@@ -125,16 +130,36 @@ impl Cgroup {
         }
     }
 
-    /// Gives the cgroup to a user of the container: the directory and the
-    /// files the kernel says may be delegated.
-    pub fn delegate(&self, uid: u32) -> Result<()> {
-        let uid = nix::unistd::Uid::from_raw(uid);
-        let list = fs::read(AT_FDCWD, "/sys/kernel/cgroup/delegate").unwrap_or_default();
-        for name in std::iter::once(".").chain(list.lines()) {
-            match nix::unistd::fchownat(&self.dir, name, Some(uid), None, nix::fcntl::AtFlags::AT_SYMLINK_NOFOLLOW) {
-                // The list is of all kernels' files; this cgroup has those of its controllers.
+    /// Hands the cgroup to a user of the host: the directory and those files
+    /// the kernel says may be, so that this user can make sub-cgroups and
+    /// spread its processes over them, and change no limit (runtime-spec,
+    /// config-linux.md, "Cgroup ownership"; cgroups(7), "Cgroup delegation").
+    ///
+    /// # Errors
+    /// The errno of chown(2): `EPERM` without `CAP_CHOWN`.
+    fn delegate(&self, uid: u32) -> Result<()> {
+        let uid = Uid::from_raw(uid);
+        // What we have just made is ours.
+        if self.fresh && uid == Uid::effective() {
+            return Ok(());
+        }
+        match fs::read(AT_FDCWD, "/sys/kernel/cgroup/delegate") {
+            Ok(list) => self.hand_over(uid, list.lines()),
+            // Linux before 4.15, or no sysfs here.
+            Err(Errno::ENOENT) => self.hand_over(uid, DELEGATE),
+            Err(e) => Err(Error::sys("cannot read", e).path("/sys/kernel/cgroup/delegate")),
+        }
+    }
+
+    fn hand_over<'a>(&self, uid: Uid, files: impl IntoIterator<Item = &'a str>) -> Result<()> {
+        for name in std::iter::once(".").chain(files) {
+            match fchownat(&self.dir, name, Some(uid), None, AtFlags::AT_SYMLINK_NOFOLLOW) {
+                // The list is of all controllers' files; this cgroup has those of its own.
                 Ok(()) | Err(Errno::ENOENT) => {}
-                Err(e) => return Err(Error::sys("cannot chown the cgroup", e).path(self.path.join(name))),
+                Err(e) => {
+                    let step = "cannot hand the cgroup to the container's user";
+                    return Err(Error::sys(step, e).in_field("process.user.uid").path(self.path.join(name)));
+                }
             }
         }
         Ok(())
@@ -184,16 +209,6 @@ impl Cgroup {
     pub fn wait_empty(&self, timeout: Duration) -> Result<bool> {
         fs::wait_event(self.fd(), "populated", false, Instant::now() + timeout)
             .step_at("cannot wait for the cgroup to empty", &self.path)
-    }
-
-    /// How many of its processes the kernel has killed for want of memory.
-    pub fn oom_kills(&self) -> u64 {
-        fs::read(self.fd(), "memory.events").ok().and_then(|text| fs::flat_value(&text, "oom_kill")).unwrap_or(0)
-    }
-
-    /// The memory limit as the kernel shows it: bytes, or `max`; `None` without the controller.
-    pub fn memory_limit(&self) -> Option<String> {
-        fs::read(self.fd(), "memory.max").ok().map(|text| text.trim().to_owned())
     }
 
     /// Removes the cgroup (also one that was there before, empty, and given to
@@ -274,7 +289,8 @@ fn make<'t>(
             known = Some(String::new());
         }
         if level == leaf {
-            check_controllers(&plan.settings, &offered, &target.mount.join(levels[leaf - 1]).join(SUBTREE))?;
+            let file = target.mount.join(levels[leaf - 1]).join(SUBTREE);
+            check_controllers(&plan.settings, &offered, &file).map_err(|e| held_back(e, dir.as_fd()))?;
         }
         let name = levels[level].file_name().unwrap_or_default();
         dir = descend(dir.as_fd(), target, Path::new(name))?;
@@ -345,6 +361,15 @@ fn check_controllers(settings: &[CgroupSetting], offered: &str, file: &Path) -> 
             .hint("in use by cgroup v1, disabled at boot, or not delegated to this cgroup")
     });
     Error::join("cannot set limits", faults.collect()).map_or(Ok(()), Err)
+}
+
+/// A cgroup with processes of its own hands on no controllers, unless it is the
+/// root: what a runtime in a container runs into that has stayed in the
+/// container's topmost cgroup.
+fn held_back(error: Error, dir: BorrowedFd<'_>) -> Error {
+    // The root has no type.
+    let busy = fs::read(dir, "cgroup.type").is_ok() && fs::read(dir, "cgroup.procs").is_ok_and(|p| !p.is_empty());
+    if busy { error.hint("that cgroup has processes of its own: move them to a sub-cgroup first") } else { error }
 }
 
 fn processes(dir: BorrowedFd<'_>) -> nix::Result<Vec<i32>> {

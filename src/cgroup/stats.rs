@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::{Cgroup, fs};
+use super::{Cgroup, Oom, fs};
 
 /// `max` in a file: no limit.
 const UNLIMITED: u64 = u64::MAX;
@@ -102,6 +102,9 @@ pub struct Memory {
     /// That of socket buffers.
     #[serde(rename = "kernelTCP", skip_serializing_if = "Option::is_none")]
     pub kernel_tcp: Option<Amount>,
+    /// What was killed for want of it; only if something was.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub oom: Option<Oom>,
     /// `memory.stat` as it is.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub raw: BTreeMap<String, u64>,
@@ -215,7 +218,7 @@ impl Cgroup {
         Stats {
             cpu: Cpu { psi: pressure("cpu.pressure"), ..read("cpu.stat").as_deref().map(cpu).unwrap_or_default() },
             cpuset: Cpuset { cpus: set("cpuset.cpus.effective"), mems: set("cpuset.mems.effective") },
-            memory: Memory { psi: pressure("memory.pressure"), ..memory(&read) },
+            memory: Memory { oom: self.oom(), psi: pressure("memory.pressure"), ..memory(&read) },
             pids: Pids { current: number("pids.current"), limit: number("pids.max") },
             blkio: Blkio { psi: pressure("io.pressure"), ..read("io.stat").as_deref().map(io).unwrap_or_default() },
             hugetlb: pages.collect(),
@@ -282,6 +285,7 @@ fn memory(read: &dyn Fn(&str) -> Option<String>) -> Memory {
         kernel: share("kernel"),
         kernel_tcp: share("sock"),
         raw,
+        oom: None,
         psi: None,
     }
 }

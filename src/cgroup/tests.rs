@@ -236,7 +236,7 @@ fn frozen_listed_killed() {
     }
     assert!(cgroup.kill().is_ok() && !cgroup.is_frozen().unwrap(), "a cgroup that has gone is no error");
     assert!(cgroup.wait_empty(Duration::ZERO).unwrap());
-    assert_eq!((cgroup.processes().unwrap(), cgroup.oom_kills()), (vec![], 0));
+    assert_eq!((cgroup.processes().unwrap(), cgroup.oom()), (vec![], None));
 }
 
 #[test]
@@ -328,4 +328,32 @@ fn devices_are_denied() {
     assert_eq!((can_open(&cgroup, kmsg), attached()), (false, 1));
     apply(&[DeviceRule { allow: true, ..nothing }]).unwrap();
     assert_eq!((can_open(&cgroup, kmsg), attached()), (true, 0));
+}
+
+/// The files of a cgroup that belong to somebody else than root, `.` for itself.
+fn foreign(cgroup: &Cgroup) -> Vec<String> {
+    use std::os::unix::fs::MetadataExt;
+    let mut names = fs::names(cgroup.fd()).unwrap();
+    names.retain(|name| name != ".." && std::fs::metadata(cgroup.path().join(name)).unwrap().uid() == 12345);
+    names.sort();
+    names
+}
+
+#[test]
+fn handed_over_without_its_limits() {
+    let Some(scratch) = Scratch::new() else { return };
+    let (_, cgroup) = scratch.make("a");
+    cgroup.delegate(0).unwrap();
+    assert_eq!(foreign(&cgroup), [""; 0]);
+    // A kernel that does not list what may be handed over.
+    cgroup.hand_over(Uid::from_raw(12345), DELEGATE).unwrap();
+    let least = [".", "cgroup.procs", "cgroup.subtree_control", "cgroup.threads"];
+    assert_eq!(foreign(&cgroup), least);
+    let (_, other) = scratch.make("b");
+    other.delegate(12345).unwrap();
+    let listed = std::fs::read_to_string("/sys/kernel/cgroup/delegate").unwrap_or_default();
+    for name in foreign(&other) {
+        assert!(least.contains(&name.as_str()) || listed.lines().any(|l| l == name), "{name}");
+    }
+    assert!(least.iter().all(|name| foreign(&other).iter().any(|n| n == name)));
 }

@@ -1,13 +1,25 @@
-//! Waiting for the kernel to run out of memory in a cgroup.
+//! The kernel running out of memory in a cgroup: what it did, and waiting for it.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use serde::Serialize;
 
 use super::{Cgroup, fs};
 use crate::error::{Result, Step};
+
+/// What was killed in a cgroup and those below it for want of memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Oom {
+    /// How many processes.
+    pub killed: u64,
+    /// `memory.max` in bytes, if it was this cgroup's own limit that was
+    /// reached; else it was one above or below, or the machine's memory.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub limit: Option<u64>,
+}
 
 /// `memory.events` of a cgroup, open, and what it said last.
 #[derive(Debug)]
@@ -18,6 +30,17 @@ pub struct OomWatch {
 }
 
 impl Cgroup {
+    /// What was killed for want of memory since the cgroup was made; `None` if
+    /// nothing was, and without the memory controller.
+    pub fn oom(&self) -> Option<Oom> {
+        let value = |file: &str, key: &str| fs::flat_value(&fs::read(self.fd(), file).ok()?, key).filter(|n| *n > 0);
+        let killed = value("memory.events", "oom_kill")?;
+        // The limit that is reached has the `oom`, the cgroup of the victim the `oom_kill`.
+        let limit =
+            value("memory.events.local", "oom").and_then(|_| fs::read(self.fd(), "memory.max").ok()?.parse().ok());
+        Some(Oom { killed, limit })
+    }
+
     /// Begins to watch: what was before does not count.
     pub fn watch_oom(&self) -> OomWatch {
         let file = fs::open_events(self.fd(), "memory.events").ok();

@@ -79,6 +79,7 @@ mod tests {
             rootfs: "/b/rootfs".into(),
             created: "2026-01-02T03:04:05Z".into(),
             annotations: Default::default(),
+            oom: None,
             owner: "root".into(),
         }
     }

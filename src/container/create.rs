@@ -11,7 +11,7 @@ use serde_json::value::RawValue;
 
 use super::foreground::{self, Foreground, Relay};
 use super::handle::{Handle, Lock, START_SOCKET, already_exists};
-use super::launch::{Child, InheritedFds, Interrupts, explain_oom, until_execve};
+use super::launch::{Child, InheritedFds, Interrupts, explain_oom, not_forked, until_execve};
 use super::namespaces::{ChildrenIn, open_joined};
 use super::outputs::{Outputs, check_terminal};
 use super::start::poststart;
@@ -93,6 +93,9 @@ pub fn console_pair() -> Result<(OwnedFd, OwnedFd)> {
     socketpair(AddressFamily::Unix, SockType::Stream, None, SockFlag::SOCK_CLOEXEC)
         .step("cannot make a socket for the terminal")
 }
+
+/// What an oom of init's is told as; engines look for these words (engine-contract §2.1).
+const INIT: &str = "container init";
 
 /// What init waits for before it executes the program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -232,7 +235,7 @@ impl Making {
         let (plan, state) = (&self.prepared.plan, &self.state);
         child
             .until_ready(interrupts, || host_hooks(plan, state, interrupts))
-            .map_err(|e| explain_oom(e, self.cgroup.as_ref()))
+            .map_err(|e| explain_oom(e, INIT, self.cgroup.as_ref()))
     }
 
     fn fork(&mut self, lock: Option<OwnedFd>, console: Option<OwnedFd>) -> Result<()> {
@@ -250,7 +253,7 @@ impl Making {
                 self.child = Some(Child::new(pid, pidfd, ours));
                 Ok(())
             }
-            Err(e) => Err(Error::sys("cannot create init", e)),
+            Err(e) => Err(not_forked("cannot create init", e, self.cgroup.as_ref())),
         }
     }
 
@@ -316,7 +319,7 @@ impl Making {
                 child.end();
             }
             self.prepared.outputs.retract();
-            return Err(explain_oom(e, self.cgroup.as_ref()));
+            return Err(explain_oom(e, INIT, self.cgroup.as_ref()));
         }
         self.done = true;
         self.lock = None;

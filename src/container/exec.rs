@@ -9,12 +9,12 @@ use nix::fcntl::OFlag;
 use super::create::{console_pair, keyring_name};
 use super::foreground::{self, Foreground, Relay};
 use super::handle::{Handle, open_cgroup};
-use super::launch::{Child, InheritedFds, Interrupts, explain_oom, until_execve};
+use super::launch::{Child, InheritedFds, Interrupts, explain_oom, not_forked, until_execve};
 use super::namespaces::{ChildrenIn, differing};
 use super::outputs::{Outputs, check_terminal};
 use super::state::{State, Status};
 use super::{ExecOptions, Runtime, preflight, protect};
-use crate::cgroup::{self, Cgroup};
+use crate::cgroup::{self, Cgroup, OomWatch};
 use crate::error::{Error, Result, Step};
 use crate::init::sync::Channel;
 use crate::init::{Common, Joiner};
@@ -45,6 +45,7 @@ pub fn exec(rt: &Runtime, o: &ExecOptions) -> Result<i32> {
     let joining = Joining {
         procfs: Procfs::open().step_at("cannot open procfs", "/proc")?,
         cgroup: place(&state, o)?,
+        follow_init: o.cgroup.is_empty(),
         console: theirs.or_else(|| outputs.console.take()),
         state: &state,
         target,
@@ -52,17 +53,23 @@ pub fn exec(rt: &Runtime, o: &ExecOptions) -> Result<i32> {
         inherit,
     };
     let cgroup = open_cgroup(&state)?;
+    // What was killed before has nothing to do with this process.
+    let mut oom = cgroup.as_ref().map(Cgroup::watch_oom);
+    let mut explain = |e| match oom.as_mut().is_some_and(OomWatch::rose) {
+        true => explain_oom(e, "the process", cgroup.as_ref()),
+        false => e,
+    };
     let mut child = joining.fork()?;
     let ready = child.until_ready(&interrupts, || Ok(()));
     // Before the program runs: it may ask for the terminal's size at once.
     let relay = ready.and_then(|()| ours.map(|socket| Relay::start(&socket)).transpose());
-    let relay = relay.map_err(|e| explain_oom(e, cgroup.as_ref()))?;
+    let relay = relay.map_err(&mut explain)?;
     let executed = child.release().and_then(|channel| until_execve(&channel, None));
     let announced = executed.and_then(|()| outputs.announce(child.pid, &child.pidfd, "setns"));
     announced.map_err(|e| {
         child.end();
         outputs.retract();
-        explain_oom(e, cgroup.as_ref())
+        explain(e)
     })?;
     if o.detach {
         return Ok(0);
@@ -119,6 +126,8 @@ struct Joining<'a> {
     process: Process,
     procfs: Procfs,
     cgroup: Option<Cgroup>,
+    /// Where this cgroup can hold no process, init's will do: the caller named none.
+    follow_init: bool,
     console: Option<OwnedFd>,
     inherit: InheritedFds,
 }
@@ -142,10 +151,10 @@ impl Joining<'_> {
         let forked = match sys::process::fork(0, self.cgroup.as_ref().map(Cgroup::fd)) {
             // The container has made sub-cgroups with domain controllers, so
             // this one may hold no process: where its init went, we follow.
-            Err(Errno::EBUSY) => sys::process::fork(0, Some(self.cgroup_of_init()?.fd())),
+            Err(Errno::EBUSY) if self.follow_init => sys::process::fork(0, Some(self.cgroup_of_init()?.fd())),
             other => other,
         };
-        match forked.step(step)? {
+        match forked.map_err(|e| not_forked(step, e, self.cgroup.as_ref()))? {
             Fork::Child => self.become_process(theirs, differing & !pid_flag, root),
             Fork::Parent { pid, pidfd } => Ok(Child::new(pid, pidfd, ours)),
         }
@@ -176,8 +185,12 @@ impl Joining<'_> {
         self.still_there()?;
         let text = String::from_utf8_lossy(&text);
         let path = text.lines().find_map(|line| line.strip_prefix("0::/")).ok_or_else(|| Error::new(step))?;
-        let mount = cgroup::mount_point().ok_or_else(|| Error::new(step))?;
-        Cgroup::open(&mount.join(path))
+        let path = cgroup::mount_point().ok_or_else(|| Error::new(step))?.join(path);
+        // Somebody may have moved init out of the container, whose limits would not hold there.
+        match self.cgroup.as_ref().filter(|container| !path.starts_with(container.path())) {
+            Some(_) => Err(Error::new("init is not in the container's cgroup").path(path)),
+            None => Cgroup::open(&path),
+        }
     }
 
     fn become_process(self, channel: Channel, namespaces: u64, root: Option<OwnedFd>) -> ! {

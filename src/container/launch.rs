@@ -200,12 +200,29 @@ pub fn until_execve(channel: &Channel, interrupts: Option<&Interrupts>) -> Resul
     }
 }
 
-/// Says that the memory limit was what killed init, if the kernel says so.
-pub fn explain_oom(error: Error, cgroup: Option<&Cgroup>) -> Error {
-    let Some(cgroup) = cgroup.filter(|c| c.oom_kills() > 0) else { return error };
-    Error::new("container init was OOM-killed (memory limit too low?)")
-        .in_field("linux.resources.memory.limit")
-        .message(format!("memory.max is {}", cgroup.memory_limit().unwrap_or_else(|| "unknown".to_owned())))
+/// Why a process could not be made in a cgroup, with what the cgroup has to do with it.
+pub fn not_forked(step: &'static str, errno: Errno, cgroup: Option<&Cgroup>) -> Error {
+    let e = Error::sys(step, errno);
+    let Some(cgroup) = cgroup else { return e };
+    match errno {
+        Errno::EAGAIN => {
+            e.path(cgroup.path()).hint("as many processes as linux.resources.pids.limit, or a limit above, allows")
+        }
+        Errno::EBUSY => {
+            e.path(cgroup.path()).hint("it hands on controllers to sub-cgroups, and so can hold no process itself")
+        }
+        _ => e,
+    }
+}
+
+/// Says that want of memory was what killed `who`, and which limit, if the kernel says so.
+pub fn explain_oom(error: Error, who: &str, cgroup: Option<&Cgroup>) -> Error {
+    let Some(oom) = cgroup.and_then(Cgroup::oom) else { return error };
+    let e = Error::new(format!("{who} was OOM-killed (memory limit too low?)"));
+    match oom.limit {
+        Some(limit) => e.in_field("linux.resources.memory.limit").message(format!("memory.max is {limit}")),
+        None => e.message("not by its own limit: the machine or a cgroup above it has run out of memory"),
+    }
 }
 
 /// Fds of the caller that go to the process: those of sd_listen_fds(3), then

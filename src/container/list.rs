@@ -8,6 +8,7 @@ use serde::Serialize;
 use super::handle::{Handle, open_cgroup};
 use super::state::{State, Status};
 use super::{Manager, Runtime};
+use crate::cgroup::Oom;
 use crate::error::{Error, Result, Step};
 use crate::log;
 
@@ -32,6 +33,9 @@ pub struct StateReport {
     /// Annotations of the config.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub annotations: BTreeMap<String, String>,
+    /// What was killed in it for want of memory; only if something was.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub oom: Option<Oom>,
     /// User name, or `#uid`; only `list` fills it in.
     pub owner: String,
 }
@@ -47,6 +51,8 @@ pub fn state(rt: &Runtime, id: &str) -> Result<StateReport> {
 
 fn report(handle: &Handle, state: State) -> Result<StateReport> {
     let (status, init) = handle.status(&state)?;
+    // It outlives its processes until `delete`. Whether it can be read is no matter of the state.
+    let oom = open_cgroup(&state).ok().flatten().and_then(|cgroup| cgroup.oom());
     Ok(StateReport {
         oci_version: state.orlop.oci_version,
         id: state.id,
@@ -56,6 +62,7 @@ fn report(handle: &Handle, state: State) -> Result<StateReport> {
         rootfs: state.config.rootfs,
         created: state.created,
         annotations: state.orlop.annotations,
+        oom,
         owner: String::new(),
     })
 }

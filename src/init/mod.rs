@@ -130,7 +130,7 @@ impl Init<'_> {
         namespaces::enter(plan, &self.join, proc)?;
         let umask = sys::process::umask(0);
         let mut root = rootfs::prepare(plan)?;
-        let late = mounts::make_all(plan, &mut root)?;
+        let late = mounts::make_all(plan, &mut root, proc)?;
         devices::populate(plan, &root)?;
         let console = self.process.terminal.then(|| Console::open(&root, &self.process, proc)).transpose()?;
         if let Some(console) = &console {

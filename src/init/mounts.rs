@@ -10,12 +10,14 @@ use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat2};
 use nix::sys::stat::{FchmodatFlags, SFlag, fstat};
 use nix::sys::statfs::{PROC_SUPER_MAGIC, fstatfs};
 
+use super::namespaces::own_cgroups;
 use super::{copyup, overlay};
 use crate::cgroup;
 use crate::error::{Error, Result, Step};
-use crate::spec::plan::{Mount, MountKind, NamespaceKind, Plan};
+use crate::spec::plan::{Mount, MountKind, Plan};
 use crate::sys::mount::{self, FsContext};
 use crate::sys::path::{Create, Root, is_type, read_link};
+use crate::sys::procfs::Procfs;
 
 /// What is left to do when everything is mounted: filesystems that stayed
 /// writable so that later mounts could make their destinations in them.
@@ -26,10 +28,10 @@ pub struct Late(Vec<(String, OwnedFd)>);
 ///
 /// # Errors
 /// Names `mounts[i]`, the destination, and what the kernel said.
-pub fn make_all(plan: &Plan, root: &mut Root) -> Result<Late> {
+pub fn make_all(plan: &Plan, root: &mut Root, proc: &Procfs) -> Result<Late> {
     let mut late = Late::default();
     for m in &plan.mounts {
-        let made = make(plan, root, m, &mut late);
+        let made = make(plan, root, m, &mut late, proc);
         let tree = made.map_err(|e| e.in_field(format!("mounts[{}]", m.index)).path(&m.destination))?;
         if let (Some(tree), true) = (tree, m.destination == "/") {
             // A layered image as the config's first mount: what comes after is in it.
@@ -51,7 +53,7 @@ pub fn finish(late: Late) -> Result<()> {
 }
 
 /// Makes one mount; `None` when it turned out to be a symlink to copy.
-fn make(plan: &Plan, root: &Root, m: &Mount, late: &mut Late) -> Result<Option<OwnedFd>> {
+fn make(plan: &Plan, root: &Root, m: &Mount, late: &mut Late, proc: &Procfs) -> Result<Option<OwnedFd>> {
     let tree = match &m.kind {
         MountKind::Bind { source, recursive } => match bind(root, m, source, *recursive)? {
             Some(tree) => tree,
@@ -60,7 +62,7 @@ fn make(plan: &Plan, root: &Root, m: &Mount, late: &mut Late) -> Result<Option<O
         MountKind::Fs { fstype, source, flags, data } => {
             new_filesystem(root, m, &Filesystem { fstype, source: source.as_deref(), flags, data }, late)?
         }
-        MountKind::Cgroup => cgroup_mount(plan, root, m)?,
+        MountKind::Cgroup => cgroup_mount(plan, root, m, proc)?,
         MountKind::Remount => existing(root, m)?,
     };
     let deep = m.recursive_attr;
@@ -231,10 +233,9 @@ fn create(fs: &Filesystem<'_>, attr: u64) -> Result<OwnedFd> {
 /// The cgroup2 hierarchy, as the container's cgroup namespace shows it. Without
 /// one the host's mount is bound: mounting anew from the initial namespace
 /// would reset options of the host's own mount.
-fn cgroup_mount(plan: &Plan, root: &Root, m: &Mount) -> Result<OwnedFd> {
+fn cgroup_mount(plan: &Plan, root: &Root, m: &Mount, proc: &Procfs) -> Result<OwnedFd> {
     let to = destination(root, m, Create::Dir)?;
-    let own = plan.namespaces.has(NamespaceKind::Cgroup);
-    let tree = if own {
+    let tree = if own_cgroups(plan, proc).step("cannot look at the cgroup namespace")? {
         create(&Filesystem { fstype: c"cgroup2", source: Some(c"cgroup"), flags: &[], data: &[] }, m.attr.set)
     } else {
         bind_host_cgroup(m)

@@ -46,6 +46,21 @@ pub fn enter(plan: &Plan, join_fds: &[(usize, NamespaceKind, OwnedFd)], proc: &P
     set_names(plan)
 }
 
+/// Is this process in a cgroup namespace other than the initial one? One that
+/// was joined may be that.
+///
+/// # Errors
+/// The errno of openat2(2) or fstat(2).
+pub fn own_cgroups(plan: &Plan, proc: &Procfs) -> nix::Result<bool> {
+    /// The same on every machine (`PROC_CGROUP_INIT_INO` in linux/proc_ns.h).
+    const INITIAL: u64 = 0xEFFF_FFFB;
+    if !plan.namespaces.is_joined(NamespaceKind::Cgroup) {
+        return Ok(plan.namespaces.is_new(NamespaceKind::Cgroup));
+    }
+    let fd = proc.magic_link(c"self/ns", c"cgroup", OFlag::O_RDONLY)?;
+    Ok(nix::sys::stat::fstat(&fd)?.st_ino != INITIAL)
+}
+
 /// A new time namespace takes its offsets before the first process enters it,
 /// so it is made for children, set up, and then entered by its fd (time_namespaces(7)).
 fn enter_time(offsets: &[TimeOffset], proc: &Procfs) -> Result<()> {

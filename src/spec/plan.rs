@@ -429,6 +429,9 @@ pub struct CgroupPlan {
     /// `linux.resources.devices`, in order; `None` when the list is absent or
     /// empty: the default devices are allowed all the same, and no others.
     pub devices: Option<Vec<DeviceRule>>,
+    /// The user the cgroup is handed to, as the host numbers it; `None` where
+    /// it is not to be handed over.
+    pub owner: Option<u32>,
 }
 
 /// One value for one file of the container's cgroup.

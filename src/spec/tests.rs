@@ -215,6 +215,35 @@ fn odds_and_ends() {
 }
 
 #[test]
+fn the_cgroups_owner() {
+    let mount = |source: &str, destination: &str, options: &[&str]| json!([{ "destination": destination, "type": "cgroup", "source": source, "options": options }]);
+    let namespace = |namespace: Value| json!([{ "type": "uts" }, namespace]);
+    let own = namespace(json!({ "type": "cgroup" }));
+    let joined = namespace(json!({ "type": "cgroup", "path": "/proc/1/ns/cgroup" }));
+    let rw = mount("cgroup", "/sys/fs/cgroup", &["nosuid", "rw"]);
+    let table = [
+        (&rw, &own, Some(1000)),
+        (&mount("cgroup", "//sys/fs/./cgroup/", &[]), &own, Some(1000)),
+        (&rw, &joined, None),
+        (&rw, &json!([{ "type": "uts" }]), None),
+        (&mount("cgroup", "/sys/fs/cgroup", &["nosuid", "ro"]), &own, None),
+        (&mount("cgroup", "/sys/fs/cgroup", &["rro"]), &own, None),
+        (&mount("cgroup", "/cgroup", &[]), &own, None),
+        (&mount("cgroup2", "/sys/fs/cgroup", &[]), &own, None),
+        (&json!([]), &own, None),
+    ];
+    for (mounts, namespaces, owner) in table {
+        let mut config = base();
+        config["mounts"] = mounts.clone();
+        config["linux"]["namespaces"] = namespaces.clone();
+        config["process"]["user"] = json!({ "uid": 1000, "gid": 1000 });
+        assert_eq!(run(&config).unwrap().plan.cgroup.owner, owner, "{mounts} {namespaces}");
+        config.as_object_mut().unwrap().remove("process");
+        assert_eq!(run(&config).unwrap().plan.cgroup.owner, owner.map(|_| 0), "{mounts} {namespaces}");
+    }
+}
+
+#[test]
 fn features_tell_the_truth() {
     let features = features();
     let strings = |pointer: &str| -> Vec<String> {

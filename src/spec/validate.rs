@@ -41,6 +41,7 @@ pub(crate) fn plan(spec: &Spec, bundle: &Path, faults: &mut Faults) -> Plan {
         process.keep_groups = keeps_original_groups(&annotations);
     }
     let (rootfs, root_readonly) = root(spec, bundle, faults);
+    let cgroup = CgroupPlan { owner: cgroup_owner(spec, &namespaces), ..cgroup(linux, faults) };
     Plan {
         oci_version: spec.version().clone(),
         bundle: bundle.to_owned(),
@@ -61,7 +62,7 @@ pub(crate) fn plan(spec: &Spec, bundle: &Path, faults: &mut Faults) -> Plan {
         memory_policy: linux.memory_policy().as_ref().and_then(|p| scheduling::memory_policy(p, faults)),
         process,
         hooks: spec.hooks().as_ref().map_or_else(Hooks::default, |h| hooks::resolve(h, faults)),
-        cgroup: cgroup(linux, faults),
+        cgroup,
         annotations,
         mount_label,
         warnings: Vec::new(),
@@ -189,7 +190,24 @@ fn cgroup(linux: &Linux, faults: &mut Faults) -> CgroupPlan {
         path,
         settings: resources::resolve(resources, faults),
         devices: devices::rules(resources.devices().as_deref().unwrap_or_default(), faults),
+        owner: None,
     }
+}
+
+/// The host's number of `process.user.uid` if the cgroup is to be handed to that user: the container
+/// gets a cgroup namespace of its own and in it a cgroup mount to write to
+/// (runtime-spec, config-linux.md, "Cgroup ownership").
+fn cgroup_owner(spec: &Spec, namespaces: &Namespaces) -> Option<u32> {
+    let writable = |m: &oci_spec::runtime::Mount| {
+        let read_only = |option: &String| matches!(option.as_str(), "ro" | "rro");
+        m.source().as_deref() == Some(Path::new("cgroup"))
+            && mounts::clean(&m.destination().to_string_lossy()) == "/sys/fs/cgroup"
+            && !m.options().iter().flatten().any(read_only)
+    };
+    let handed_over = namespaces.is_new(NamespaceKind::Cgroup) && spec.mounts().iter().flatten().any(writable);
+    // Without user namespaces the host's number is the container's. A process
+    // that comes later, by exec, is root unless it says otherwise.
+    handed_over.then(|| spec.process().as_ref().map_or(0, |p| p.user().uid()))
 }
 
 /// The namespaces of `features`: what a config may name and get.

@@ -41,6 +41,7 @@ pub fn errno_name(e: &io::Error) -> String {
         (libc::ELOOP, "ELOOP"),
         (libc::ENOTDIR, "ENOTDIR"),
         (libc::EISDIR, "EISDIR"),
+        (libc::EAGAIN, "EAGAIN"),
     ];
     names.iter().find(|(n, _)| *n == code).map_or_else(|| format!("errno {code}"), |(_, s)| (*s).to_owned())
 }
@@ -115,6 +116,12 @@ pub fn odd_signals(command: &mut Command, ignored: i32, blocked: i32) {
 pub fn kill(pid: i32, signal: i32) -> io::Result<()> {
     // SAFETY: no pointers.
     check(unsafe { libc::kill(pid, signal) }).map(|_| ())
+}
+
+/// fork(2) of a process with one thread: true in the child.
+pub fn fork() -> io::Result<bool> {
+    // SAFETY: with one thread the child is a whole copy, locks and all.
+    check(unsafe { libc::fork() }).map(|pid| pid == 0)
 }
 
 /// Waits for a child if it has ended.

@@ -3,6 +3,7 @@
 
 mod attack;
 mod attempts;
+mod load;
 mod report;
 
 use std::io::Write;
@@ -32,6 +33,11 @@ fn main() -> ExitCode {
         "attack-proc" => attack::look_into_others(),
         "daemon" => daemon(),
         "notify" => notify(&rest[0]),
+        "alloc" => load::alloc(&rest[0]),
+        "hold" => load::hold(&rest[0]),
+        "burn" => load::burn(&rest[0]),
+        "fork-bomb" => load::fork_bomb(),
+        "write-direct" => print(load::write_direct(&rest[0], &rest[1])),
         other => {
             eprintln!("probe: no command {other:?}");
             return ExitCode::from(64);
