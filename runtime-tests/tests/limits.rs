@@ -178,6 +178,60 @@ fn memory_limit() {
 }
 
 #[test]
+fn memory_in_use_is_checked_when_asked_for() {
+    require!(host::controller("memory"));
+    let mut c = Case::new();
+    let mount = host::cgroup2().unwrap();
+    let dir = mount.join(&c.id);
+    fs::write(mount.join("cgroup.subtree_control"), "+memory").unwrap();
+    fs::create_dir(&dir).unwrap();
+    // A file in memory stays charged to the cgroup whose process wrote it.
+    let file = format!("/dev/shm/{}", c.id);
+    let script = format!("echo 0 >{}/cgroup.procs && head -c 8388608 /dev/zero >{file}", dir.display());
+    assert!(c.program("sh").args(["-c", script.as_str()]).spawn().wait().code() == 0);
+    c.set("/linux/cgroupsPath", format!("/{}", c.id));
+    c.set("/linux/resources/memory", json!({ "limit": 4 << 20, "checkBeforeUpdate": true }));
+    let out = c.create();
+    let left = fs::read_to_string(dir.join("memory.max")).unwrap();
+    fs::remove_file(&file).unwrap();
+    out.fails_with(&["linux.resources.memory.limit", "4194304 is less than the usage"]);
+    assert_eq!(left.trim(), "max", "nothing was written");
+    fs::remove_dir(&dir).unwrap();
+    c.assert_nothing_left();
+    c.run().ok();
+}
+
+#[test]
+fn io_weight() {
+    require!(host::controller("io"));
+    let mut c = Case::new();
+    c.set("/linux/resources/blockIO", json!({ "weight": 500 })).args(&["/bin/sleep", "1000"]);
+    let probe = Case::started();
+    let has = |file: &str| cgroup(&probe).join(file).exists();
+    match (has("io.bfq.weight"), has("io.weight")) {
+        (true, _) => {
+            c.start();
+            assert_eq!(value(&c, "io.bfq.weight"), "default 500");
+            c.orlop(&["update", "--blkio-weight", "100", &c.id]).go().ok();
+            assert_eq!(value(&c, "io.bfq.weight"), "default 100");
+            c.delete();
+        }
+        (false, true) => {
+            c.start();
+            assert_eq!(value(&c, "io.weight"), "default 4950");
+            c.orlop(&["update", "--blkio-weight", "100", &c.id]).go().ok();
+            assert_eq!(value(&c, "io.weight"), "default 910");
+            c.delete();
+        }
+        (false, false) => {
+            c.create().fails_with(&["linux.resources.blockIO.weight", "io.weight"]);
+            c.assert_nothing_left();
+        }
+    }
+    probe.delete();
+}
+
+#[test]
 fn small_memory_limits_still_start() {
     require!(host::controller("memory"));
     let mut c = Case::new();
@@ -226,6 +280,9 @@ fn hugetlb_limit() {
     c.args(&["/bin/sleep", "1000"]);
     c.start();
     assert_eq!(value(&c, "hugetlb.2MB.max"), (4 << 20).to_string());
+    if cgroup(&c).join("hugetlb.2MB.rsvd.max").exists() {
+        assert_eq!(value(&c, "hugetlb.2MB.rsvd.max"), (4 << 20).to_string(), "reservations as well");
+    }
     c.delete();
     c.set("/linux/resources/hugepageLimits", json!([{ "pageSize": "3MB", "limit": 1 }]));
     c.create().fails_with(&["linux.resources.hugepageLimits[0]", "3MB"]);

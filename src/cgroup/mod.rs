@@ -53,7 +53,14 @@ impl Cgroup {
             let missing = if tries == 0 { target.made } else { usize::MAX };
             let mut made = Vec::new();
             match make(root.as_fd(), target, missing, plan, &mut made) {
-                Ok(dir) => return Ok(Self { dir, path: target.path.clone(), fresh: target.made > 0 }),
+                Ok(dir) => {
+                    let cgroup = Self { dir, path: target.path.clone(), fresh: target.made > 0 };
+                    // Files that were read by whoever used it before are still charged to it.
+                    if plan.check_usage && !cgroup.fresh {
+                        cgroup.check_usage(&plan.settings)?;
+                    }
+                    return Ok(cgroup);
+                }
                 Err(e) => {
                     for dir in made.iter().rev() {
                         // Somebody else may have put a cgroup there meanwhile: then it stays.
@@ -107,6 +114,28 @@ impl Cgroup {
         devices::install(self.fd(), self.fresh, plan.devices.as_deref().unwrap_or_default())
     }
 
+    /// `memory.checkBeforeUpdate`: refuses a limit of memory or swap below what
+    /// is in use, for which the kernel would kill processes (runtime-spec,
+    /// config-linux.md, "Memory"). Writes nothing.
+    ///
+    /// # Errors
+    /// Names field, limit and usage.
+    pub fn check_usage(&self, settings: &[CgroupSetting]) -> Result<()> {
+        let faults = settings.iter().filter_map(|setting| {
+            let usage_file = match setting.file.as_str() {
+                "memory.max" => "memory.current",
+                "memory.swap.max" => "memory.swap.current",
+                _ => return None,
+            };
+            let limit: u64 = setting.value.parse().ok()?;
+            // Without the file there is no limit either, which is told when that is set.
+            let usage = fs::read(self.fd(), usage_file).ok()?.parse::<u64>().ok().filter(|usage| limit < *usage)?;
+            let text = format!("the limit {limit} is less than the usage {usage}, and checkBeforeUpdate is set");
+            Some(Error::field(&setting.field, text).path(self.path.join(usage_file)))
+        });
+        Error::join("cannot set limits", faults.collect()).map_or(Ok(()), Err)
+    }
+
     fn refused(&self, setting: &CgroupSetting, errno: Errno) -> Error {
         let e = Error::sys("cannot set a cgroup limit", errno)
             .in_field(&setting.field)
@@ -119,7 +148,7 @@ impl Cgroup {
                 setting.controller
             )),
             Errno::EINVAL | Errno::ERANGE => e.hint("the kernel does not take this value"),
-            Errno::ENODEV => e.hint("no such device, or it has no scheduler that knows this limit"),
+            Errno::ENODEV | Errno::EOPNOTSUPP => e.hint("no such device, or it has no scheduler that knows this limit"),
             Errno::EACCES | Errno::EPERM => e.hint("no permission: the cgroup is not delegated to this user"),
             _ => e,
         }

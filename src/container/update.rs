@@ -38,6 +38,9 @@ pub fn update(rt: &Runtime, id: &str, options: &UpdateOptions) -> Result<()> {
     let current = Current { cpu_max: cgroup.text("cpu.max"), memory_max: cgroup.text("memory.max") };
     let update = spec::update(json.as_deref(), &options.flags, &current)?;
     update.warnings.iter().for_each(|w| log::warn(w));
+    if update.check_usage {
+        cgroup.check_usage(&update.settings)?;
+    }
     cgroup.update(&update.settings)
 }
 

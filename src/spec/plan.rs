@@ -429,6 +429,8 @@ pub struct CgroupPlan {
     /// `linux.resources.devices`, in order; `None` when the list is absent or
     /// empty: the default devices are allowed all the same, and no others.
     pub devices: Option<Vec<DeviceRule>>,
+    /// `memory.checkBeforeUpdate`: no memory or swap limit below what is in use.
+    pub check_usage: bool,
 }
 
 /// One value for one file of the container's cgroup.

@@ -25,6 +25,8 @@ pub struct Current {
 pub struct Update {
     /// In the order in which they are asked for; device rules are never among them.
     pub settings: Vec<CgroupSetting>,
+    /// `memory.checkBeforeUpdate`: no memory or swap limit below what is in use.
+    pub check_usage: bool,
     /// Worth saying, but no reason to stop.
     pub warnings: Vec<String>,
 }
@@ -60,7 +62,7 @@ pub fn update(json: Option<&str>, flags: &[(&str, String)], current: &Current) -
     let warnings = std::mem::take(&mut faults.warnings);
     match faults.into_error(STEP) {
         Some(e) => Err(e),
-        None => Ok(Update { settings, warnings }),
+        None => Ok(Update { settings, check_usage: resources::checks_usage(&asked), warnings }),
     }
 }
 

@@ -189,6 +189,7 @@ fn cgroup(linux: &Linux, faults: &mut Faults) -> CgroupPlan {
         path,
         settings: resources::resolve(resources, faults),
         devices: devices::rules(resources.devices().as_deref().unwrap_or_default(), faults),
+        check_usage: resources::checks_usage(resources),
     }
 }
 
