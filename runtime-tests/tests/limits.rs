@@ -406,17 +406,6 @@ fn without_cgroups_there_are_no_limits() {
 }
 
 #[test]
-fn intel_rdt_is_refused_without_resctrl() {
-    if host::file("/sys/fs/resctrl/schemata").is_ok() {
-        runtime_tests::skip!("resctrl is mounted");
-    }
-    let mut c = Case::new();
-    c.set("/linux/intelRdt", json!({ "closID": "x" }));
-    c.create().fails_with(&["linux.intelRdt"]);
-    c.assert_nothing_left();
-}
-
-#[test]
 fn an_init_without_memory_is_explained() {
     require!(host::controller("memory"));
     let mut c = Case::new();
