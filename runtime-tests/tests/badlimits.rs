@@ -95,6 +95,12 @@ fn values_that_this_kernel_does_not_take() {
             ["hugepageLimits[0]", "hugetlb.3MB.max", "no such file"],
         ),
         ("hugetlb", "unified", json!({ "hugetlb.2MB.max": "x" }), ["unified", "hugetlb.2MB.max", "invalid argument"]),
+        (
+            "hugetlb",
+            "unified",
+            json!({ "hugetlb.3MB.rsvd.max": "1" }),
+            ["unified", "hugetlb.3MB.rsvd.max", "no such file"],
+        ),
         ("hugetlb", "unified", json!({ "hugetlb.none": "1" }), ["unified", "hugetlb.none", "no such file"]),
         ("memory", "unified", json!({ "memory.nonesuch": "1" }), ["unified", "memory.nonesuch", "no such file"]),
         ("rdma", "rdma", json!({ "mlx": { "hcaHandles": 3 } }), ["rdma[\"mlx\"]", "rdma.max", "mlx"]),

@@ -97,6 +97,10 @@ fn a_group_is_joined_updated_and_left() {
     assert!(other.parse::<i32>().is_ok() && other != pid, "{other}");
     assert_eq!(read(monitor.join("tasks")), other);
 
+    fs::write(gold.join("schemata"), SCHEMATA).unwrap();
+    let stats = c.orlop(&["events", "--stats", &c.id]).go().ok().json();
+    assert_eq!(stats["data"]["intel_rdt"]["schemata"], json!(["MB:0= 100;1= 100", "L3:0=fffff;1=fffff"]));
+
     let update = |flags: &[&str]| c.orlop(&["update"]).args(flags).arg(&c.id).go();
     update(&["--l3-cache-schema", "L3:0=f0", "--mem-bw-schema=MB:0=30"]).ok();
     assert!(read(gold.join("schemata")).starts_with("L3:0=f0\nMB:0=30\n"), "{}", read(gold.join("schemata")));

@@ -253,16 +253,21 @@ fn is_alternative(setting: &CgroupSetting, next: &CgroupSetting) -> bool {
 /// "No limit" is what there is without the controller. In `unified` even that
 /// is an error (runtime-spec, config-linux.md, "Unified").
 pub fn is_unlimited(setting: &CgroupSetting) -> bool {
-    setting.value.split(' ').next() == Some("max") && !setting.field.starts_with("linux.resources.unified")
+    setting.value.split(' ').next() == Some("max") && !is_unified(setting)
+}
+
+fn is_unified(setting: &CgroupSetting) -> bool {
+    setting.field.starts_with("linux.resources.unified")
 }
 
 /// Values that ask for what a kernel without the file does anyway: no limit,
 /// no swap without swap accounting, and the reservation half of a hugetlb limit
-/// before Linux 5.7 (contract §2.13, as runc does).
+/// before Linux 5.7 (contract §2.13, as runc does). In `unified` somebody
+/// means the file.
 fn asks_nothing(setting: &CgroupSetting) -> bool {
-    is_unlimited(setting)
-        || (setting.file == "memory.swap.max" && setting.value == "0")
-        || (setting.file.starts_with("hugetlb.") && setting.file.ends_with(".rsvd.max"))
+    let no_swap = setting.file == "memory.swap.max" && setting.value == "0";
+    let reservations = setting.file.starts_with("hugetlb.") && setting.file.ends_with(".rsvd.max");
+    is_unlimited(setting) || ((no_swap || reservations) && !is_unified(setting))
 }
 
 /// One attempt at making the cgroup: enables controllers from the mount point

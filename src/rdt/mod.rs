@@ -2,6 +2,8 @@
 //! (Documentation/filesystems/resctrl.rst), which says how much cache and
 //! memory bandwidth its processes may use, and counts what they do.
 
+mod stats;
+
 use std::ffi::OsString;
 use std::io::Write;
 use std::os::unix::ffi::OsStringExt;
@@ -12,6 +14,8 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Error, Result, Step};
 use crate::spec::plan::{RdtLine, RdtPlan};
 use crate::spec::{Schema, check_rdt_name};
+
+pub use stats::Stats;
 
 const FIELD: &str = "linux.intelRdt";
 

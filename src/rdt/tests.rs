@@ -196,6 +196,39 @@ fn what_resctrl_says() {
 }
 
 #[test]
+fn statistics() {
+    let fake = Fake::new();
+    let put = |path: &str, text: &str| {
+        let path = fake.0.join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    };
+    for (file, text) in [("cbm_mask", "fffff\n"), ("min_cbm_bits", "2\n"), ("num_closids", "16\n")] {
+        put(&format!("info/L3/{file}"), text);
+    }
+    fake.fill("c1");
+    let json = |target: &Target| serde_json::to_value(target.stats()).unwrap();
+    put("c1/schemata", "    L3:0=f;1=f\n");
+    put("c1/mon_data/mon_L3_00/llc_occupancy", "4096\n");
+    put("c1/mon_data/mon_L3_00/mbm_total_bytes", "70\n");
+    put("c1/mon_data/mon_L3_00/mbm_local_bytes", "30\n");
+    put("c1/mon_data/mon_L3_01/llc_occupancy", "Unavailable\n");
+    let wanted = serde_json::json!({
+        "l3_cache_info": {"cbm_mask": "fffff", "min_cbm_bits": 2, "num_closids": 16},
+        "l3_cache_schema_root": "L3:0=fffff;1=fffff", "l3_cache_schema": "L3:0=f;1=f",
+        "mem_bw_schema_root": "MB:0= 100;1= 100", "schemata": ["L3:0=f;1=f"],
+        "mbm_stats": [{"mbm_total_bytes": 70, "mbm_local_bytes": 30}], "cmt_stats": [{"llc_occupancy": 4096}]
+    });
+    assert_eq!(json(&fake.plan(None, &[], false).unwrap()), wanted);
+    // Others are counted in a group with a closID, unless the container has its own part.
+    let shared = json(&fake.plan(Some("c1"), &[], false).unwrap());
+    assert!(shared.get("mbm_stats").is_none() && shared.get("cmt_stats").is_none(), "{shared}");
+    put("c1/mon_groups/c1/mon_data/mon_L3_00/llc_occupancy", "8\n");
+    let own = json(&fake.plan(Some("c1"), &[], true).unwrap());
+    assert_eq!(own["cmt_stats"], serde_json::json!([{"llc_occupancy": 8}]));
+}
+
+#[test]
 fn names_that_cannot_be_groups() {
     let fake = Fake::new();
     let asked = RdtPlan::default();
