@@ -30,7 +30,7 @@ fn create(c: &Case) -> Output {
     // The shell becomes orlop, so this is the file orlop finds as its own.
     let script = "mount --bind mountinfo /proc/$$/mountinfo && exec \"$@\"";
     let orlop = runtime_tests::paths::orlop();
-    let command = c.program("unshare").args(["-m", "sh", "-c", script, "sh"]).arg(&orlop);
+    let command = c.program("unshare").args(["-m", "sh", "-c", script, "sh"]).arg(orlop);
     command.arg("--root").arg(&c.root).args(["create", "-b"]).arg(&c.bundle).arg(&c.id).go()
 }
 

@@ -47,20 +47,14 @@ pub fn update(json: Option<&str>, flags: &[(&str, String)], current: &Current) -
     let mut names = Names::new();
     let mut rdt = Vec::new();
     for (flag, text) in flags {
+        let name = format!("--{flag}");
         match *flag {
-            "l3-cache-schema" => {
-                rdt.extend(rdt::l3_cache("--l3-cache-schema", text, &mut faults));
-                continue;
-            }
-            "mem-bw-schema" => {
-                rdt.extend(rdt::memory_bandwidth("--mem-bw-schema", text, &mut faults));
-                continue;
-            }
-            _ => {}
-        }
-        match set(&mut asked, flag, text) {
-            Ok(field) => names.push((format!("{}.{field}", resources::AT), format!("--{flag}"))),
-            Err(message) => faults.add(format!("--{flag}"), message),
+            "l3-cache-schema" => rdt.extend(rdt::l3_cache(&name, text, &mut faults)),
+            "mem-bw-schema" => rdt.extend(rdt::memory_bandwidth(&name, text, &mut faults)),
+            _ => match set(&mut asked, flag, text) {
+                Ok(field) => names.push((format!("{}.{field}", resources::AT), name)),
+                Err(message) => faults.add(name, message),
+            },
         }
     }
     complete_bandwidth(&mut asked, &mut names, current);
