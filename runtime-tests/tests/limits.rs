@@ -231,6 +231,39 @@ fn io_weight() {
     probe.delete();
 }
 
+/// Major and minor number of a disk whose scheduler is BFQ, the one that knows weights by device.
+fn bfq_disk() -> Result<(u64, u64), String> {
+    let disks = fs::read_dir("/sys/block").into_iter().flatten().flatten().map(|e| e.path());
+    let read = |path: PathBuf| fs::read_to_string(path).unwrap_or_default();
+    let disk = disks.into_iter().find(|d| read(d.join("queue/scheduler")).contains("[bfq]"));
+    let text = read(disk.ok_or("no disk with the bfq scheduler")?.join("dev"));
+    let (major, minor) = text.trim().split_once(':').expect("major:minor");
+    Ok((major.parse().expect("a number"), minor.parse().expect("a number")))
+}
+
+#[test]
+fn io_weight_of_a_device() {
+    require!(host::controller("io"));
+    require!(bfq_disk());
+    let (major, minor) = bfq_disk().unwrap();
+    let weights = |weight: u16| json!({ "weightDevice": [{ "major": major, "minor": minor, "weight": weight }] });
+    let mut c = Case::new();
+    c.set("/linux/resources/blockIO", weights(300)).args(&["/bin/sleep", "1000"]);
+    c.start();
+    let line = |weight: u16| format!("{major}:{minor} {weight}");
+    assert!(value(&c, "io.bfq.weight").lines().any(|l| l == line(300)), "{}", value(&c, "io.bfq.weight"));
+    let update = |resources: serde_json::Value| {
+        fs::write(c.dir.join("r.json"), resources.to_string()).unwrap();
+        c.orlop(&["update", "-r", "r.json", &c.id]).go()
+    };
+    update(json!({ "blockIO": weights(200) })).ok();
+    assert!(value(&c, "io.bfq.weight").lines().any(|l| l == line(200)), "{}", value(&c, "io.bfq.weight"));
+    // Taken back together with the rest.
+    update(json!({ "blockIO": weights(100), "unified": { "cgroup.max.depth": "deep" } })).fails_with(&["deep"]);
+    assert!(value(&c, "io.bfq.weight").lines().any(|l| l == line(200)), "{}", value(&c, "io.bfq.weight"));
+    c.delete();
+}
+
 #[test]
 fn small_memory_limits_still_start() {
     require!(host::controller("memory"));
