@@ -12,6 +12,7 @@ pub mod hooks;
 pub mod init;
 pub mod log;
 pub mod net;
+pub mod rdt;
 pub mod spec;
 pub mod sys;
 

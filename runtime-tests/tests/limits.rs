@@ -178,6 +178,93 @@ fn memory_limit() {
 }
 
 #[test]
+fn memory_in_use_is_checked_when_asked_for() {
+    require!(host::controller("memory"));
+    let mut c = Case::new();
+    let mount = host::cgroup2().unwrap();
+    let dir = mount.join(&c.id);
+    fs::write(mount.join("cgroup.subtree_control"), "+memory").unwrap();
+    fs::create_dir(&dir).unwrap();
+    // A file in memory stays charged to the cgroup whose process wrote it.
+    let file = format!("/dev/shm/{}", c.id);
+    let script = format!("echo 0 >{}/cgroup.procs && head -c 8388608 /dev/zero >{file}", dir.display());
+    assert!(c.program("sh").args(["-c", script.as_str()]).spawn().wait().code() == 0);
+    c.set("/linux/cgroupsPath", format!("/{}", c.id));
+    c.set("/linux/resources/memory", json!({ "limit": 4 << 20, "checkBeforeUpdate": true }));
+    let out = c.create();
+    let left = fs::read_to_string(dir.join("memory.max")).unwrap();
+    fs::remove_file(&file).unwrap();
+    out.fails_with(&["linux.resources.memory.limit", "4194304 is less than the usage"]);
+    assert_eq!(left.trim(), "max", "nothing was written");
+    fs::remove_dir(&dir).unwrap();
+    c.assert_nothing_left();
+    c.run().ok();
+}
+
+#[test]
+fn io_weight() {
+    require!(host::controller("io"));
+    let mut c = Case::new();
+    c.set("/linux/resources/blockIO", json!({ "weight": 500 })).args(&["/bin/sleep", "1000"]);
+    let probe = Case::started();
+    let has = |file: &str| cgroup(&probe).join(file).exists();
+    match (has("io.bfq.weight"), has("io.weight")) {
+        (true, _) => {
+            c.start();
+            assert_eq!(value(&c, "io.bfq.weight"), "default 500");
+            c.orlop(&["update", "--blkio-weight", "100", &c.id]).go().ok();
+            assert_eq!(value(&c, "io.bfq.weight"), "default 100");
+            c.delete();
+        }
+        (false, true) => {
+            c.start();
+            assert_eq!(value(&c, "io.weight"), "default 4950");
+            c.orlop(&["update", "--blkio-weight", "100", &c.id]).go().ok();
+            assert_eq!(value(&c, "io.weight"), "default 910");
+            c.delete();
+        }
+        (false, false) => {
+            c.create().fails_with(&["linux.resources.blockIO.weight", "io.weight"]);
+            c.assert_nothing_left();
+        }
+    }
+    probe.delete();
+}
+
+/// Major and minor number of a disk whose scheduler is BFQ, the one that knows weights by device.
+fn bfq_disk() -> Result<(u64, u64), String> {
+    let disks = fs::read_dir("/sys/block").into_iter().flatten().flatten().map(|e| e.path());
+    let read = |path: PathBuf| fs::read_to_string(path).unwrap_or_default();
+    let disk = disks.into_iter().find(|d| read(d.join("queue/scheduler")).contains("[bfq]"));
+    let text = read(disk.ok_or("no disk with the bfq scheduler")?.join("dev"));
+    let (major, minor) = text.trim().split_once(':').expect("major:minor");
+    Ok((major.parse().expect("a number"), minor.parse().expect("a number")))
+}
+
+#[test]
+fn io_weight_of_a_device() {
+    require!(host::controller("io"));
+    require!(bfq_disk());
+    let (major, minor) = bfq_disk().unwrap();
+    let weights = |weight: u16| json!({ "weightDevice": [{ "major": major, "minor": minor, "weight": weight }] });
+    let mut c = Case::new();
+    c.set("/linux/resources/blockIO", weights(300)).args(&["/bin/sleep", "1000"]);
+    c.start();
+    let line = |weight: u16| format!("{major}:{minor} {weight}");
+    assert!(value(&c, "io.bfq.weight").lines().any(|l| l == line(300)), "{}", value(&c, "io.bfq.weight"));
+    let update = |resources: serde_json::Value| {
+        fs::write(c.dir.join("r.json"), resources.to_string()).unwrap();
+        c.orlop(&["update", "-r", "r.json", &c.id]).go()
+    };
+    update(json!({ "blockIO": weights(200) })).ok();
+    assert!(value(&c, "io.bfq.weight").lines().any(|l| l == line(200)), "{}", value(&c, "io.bfq.weight"));
+    // Taken back together with the rest.
+    update(json!({ "blockIO": weights(100), "unified": { "cgroup.max.depth": "deep" } })).fails_with(&["deep"]);
+    assert!(value(&c, "io.bfq.weight").lines().any(|l| l == line(200)), "{}", value(&c, "io.bfq.weight"));
+    c.delete();
+}
+
+#[test]
 fn small_memory_limits_still_start() {
     require!(host::controller("memory"));
     let mut c = Case::new();
@@ -226,6 +313,9 @@ fn hugetlb_limit() {
     c.args(&["/bin/sleep", "1000"]);
     c.start();
     assert_eq!(value(&c, "hugetlb.2MB.max"), (4 << 20).to_string());
+    if cgroup(&c).join("hugetlb.2MB.rsvd.max").exists() {
+        assert_eq!(value(&c, "hugetlb.2MB.rsvd.max"), (4 << 20).to_string(), "reservations as well");
+    }
     c.delete();
     c.set("/linux/resources/hugepageLimits", json!([{ "pageSize": "3MB", "limit": 1 }]));
     c.create().fails_with(&["linux.resources.hugepageLimits[0]", "3MB"]);
@@ -395,17 +485,6 @@ fn without_cgroups_there_are_no_limits() {
     run(&c).ok();
     c.set("/linux/resources/pids/limit", 5);
     run(&c).fails_with(&["linux.resources.pids.limit", "disabled"]);
-    c.assert_nothing_left();
-}
-
-#[test]
-fn intel_rdt_is_refused_without_resctrl() {
-    if host::file("/sys/fs/resctrl/schemata").is_ok() {
-        runtime_tests::skip!("resctrl is mounted");
-    }
-    let mut c = Case::new();
-    c.set("/linux/intelRdt", json!({ "closID": "x" }));
-    c.create().fails_with(&["linux.intelRdt"]);
     c.assert_nothing_left();
 }
 

@@ -213,6 +213,16 @@ fn forced_delete_is_killed() {
 }
 
 #[test]
+fn update_is_killed() {
+    // Core files, which need no controller.
+    sweep(Who::Parent, &["update", "-r", "limits.json", "ID"], |c| {
+        running(c);
+        let limits = r#"{"unified": {"cgroup.max.depth": "9", "cgroup.max.descendants": "99"}}"#;
+        fs::write(c.bundle.join("limits.json"), limits).expect("limits.json");
+    });
+}
+
+#[test]
 fn everybody_is_killed() {
     if !full() {
         runtime_tests::skip!("only with SWEEP=full");

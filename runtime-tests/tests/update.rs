@@ -103,9 +103,9 @@ fn bad_requests_change_nothing() {
             ["linux.resources.pids.limit", "-2"],
         ),
         (json!({ "unified": { "../cgroup.max.depth": "1" } }), ["linux.resources.unified", "../cgroup.max.depth"]),
-        (json!({ "unified": { "cgroup.procs": "1" } }), ["linux.resources.unified[\"cgroup.procs\"]", "updated"]),
-        (json!({ "unified": { "cgroup.kill": "1" } }), ["linux.resources.unified[\"cgroup.kill\"]", "updated"]),
-        (json!({ "unified": { "cgroup.freeze": "1" } }), ["linux.resources.unified[\"cgroup.freeze\"]", "updated"]),
+        (json!({ "unified": { "cgroup.procs": "1" } }), ["linux.resources.unified[\"cgroup.procs\"]", "not a limit"]),
+        (json!({ "unified": { "cgroup.kill": "1" } }), ["linux.resources.unified[\"cgroup.kill\"]", "not a limit"]),
+        (json!({ "unified": { "cgroup.freeze": "1" } }), ["linux.resources.unified[\"cgroup.freeze\"]", "not a limit"]),
         (json!({ "memory": { "limit": "much" } }), ["linux.resources.memory.limit", "invalid type"]),
         (json!({ "memory": { "swappiness": 5 } }), ["linux.resources.memory.swappiness", "cgroup2"]),
         (json!([1]), ["linux.resources", "invalid"]),
@@ -206,6 +206,16 @@ fn memory() {
     update_to(&c, &json!({ "memory": { "limit": 128 << 20 }, "unified": { "memory.high": "rubbish" } }))
         .fails_with(&["memory.high", "rubbish"]);
     assert_eq!(now(), ((64 << 20).to_string(), (32 << 20).to_string()));
+    // Less than it uses: the kernel would kill it, so this can be asked for.
+    update_to(
+        &c,
+        &json!({ "memory": { "limit": 4096, "reservation": 0, "checkBeforeUpdate": true },
+                           "unified": { "memory.low": "4096" } }),
+    )
+    .fails_with(&["linux.resources.memory.limit", "4096 is less than the usage", "checkBeforeUpdate"]);
+    assert_eq!((now(), c.status()), (((64 << 20).to_string(), (32 << 20).to_string()), "running".to_owned()));
+    update_to(&c, &json!({ "memory": { "limit": 48 << 20, "checkBeforeUpdate": true } })).ok();
+    assert_eq!(now().0, (48 << 20).to_string());
     update(&c, &["--memory", "-1"]).ok();
     assert_eq!(now().0, "max");
     if swap {

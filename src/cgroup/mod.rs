@@ -57,7 +57,14 @@ impl Cgroup {
             let missing = if tries == 0 { target.made } else { usize::MAX };
             let mut made = Vec::new();
             match make(root.as_fd(), target, missing, plan, &mut made) {
-                Ok(dir) => return Ok(Self { dir, path: target.path.clone(), fresh: target.made > 0 }),
+                Ok(dir) => {
+                    let cgroup = Self { dir, path: target.path.clone(), fresh: target.made > 0 };
+                    // Files that were read by whoever used it before are still charged to it.
+                    if plan.check_usage && !cgroup.fresh {
+                        cgroup.check_usage(&plan.settings)?;
+                    }
+                    return Ok(cgroup);
+                }
                 Err(e) => {
                     for dir in made.iter().rev() {
                         // Somebody else may have put a cgroup there meanwhile: then it stays.
@@ -112,6 +119,28 @@ impl Cgroup {
         plan.owner.map_or(Ok(()), |uid| self.delegate(uid))
     }
 
+    /// `memory.checkBeforeUpdate`: refuses a limit of memory or swap below what
+    /// is in use, for which the kernel would kill processes (runtime-spec,
+    /// config-linux.md, "Memory"). Writes nothing.
+    ///
+    /// # Errors
+    /// Names field, limit and usage.
+    pub fn check_usage(&self, settings: &[CgroupSetting]) -> Result<()> {
+        let faults = settings.iter().filter_map(|setting| {
+            let usage_file = match setting.file.as_str() {
+                "memory.max" => "memory.current",
+                "memory.swap.max" => "memory.swap.current",
+                _ => return None,
+            };
+            let limit: u64 = setting.value.parse().ok()?;
+            // Without the file there is no limit either, which is told when that is set.
+            let usage = fs::read(self.fd(), usage_file).ok()?.parse::<u64>().ok().filter(|usage| limit < *usage)?;
+            let text = format!("the limit {limit} is less than the usage {usage}, and checkBeforeUpdate is set");
+            Some(Error::field(&setting.field, text).path(self.path.join(usage_file)))
+        });
+        Error::join("cannot set limits", faults.collect()).map_or(Ok(()), Err)
+    }
+
     fn refused(&self, setting: &CgroupSetting, errno: Errno) -> Error {
         let e = Error::sys("cannot set a cgroup limit", errno)
             .in_field(&setting.field)
@@ -124,7 +153,7 @@ impl Cgroup {
                 setting.controller
             )),
             Errno::EINVAL | Errno::ERANGE => e.hint("the kernel does not take this value"),
-            Errno::ENODEV => e.hint("no such device, or it has no scheduler that knows this limit"),
+            Errno::ENODEV | Errno::EOPNOTSUPP => e.hint("no such device, or it has no scheduler that knows this limit"),
             Errno::EACCES | Errno::EPERM => e.hint("no permission: the cgroup is not delegated to this user"),
             _ => e,
         }
@@ -239,16 +268,21 @@ fn is_alternative(setting: &CgroupSetting, next: &CgroupSetting) -> bool {
 /// "No limit" is what there is without the controller. In `unified` even that
 /// is an error (runtime-spec, config-linux.md, "Unified").
 pub fn is_unlimited(setting: &CgroupSetting) -> bool {
-    setting.value.split(' ').next() == Some("max") && !setting.field.starts_with("linux.resources.unified")
+    setting.value.split(' ').next() == Some("max") && !is_unified(setting)
+}
+
+fn is_unified(setting: &CgroupSetting) -> bool {
+    setting.field.starts_with("linux.resources.unified")
 }
 
 /// Values that ask for what a kernel without the file does anyway: no limit,
 /// no swap without swap accounting, and the reservation half of a hugetlb limit
-/// before Linux 5.7 (contract §2.13, as runc does).
+/// before Linux 5.7 (contract §2.13, as runc does). In `unified` somebody
+/// means the file.
 fn asks_nothing(setting: &CgroupSetting) -> bool {
-    is_unlimited(setting)
-        || (setting.file == "memory.swap.max" && setting.value == "0")
-        || (setting.file.starts_with("hugetlb.") && setting.file.ends_with(".rsvd.max"))
+    let no_swap = setting.file == "memory.swap.max" && setting.value == "0";
+    let reservations = setting.file.starts_with("hugetlb.") && setting.file.ends_with(".rsvd.max");
+    is_unlimited(setting) || ((no_swap || reservations) && !is_unified(setting))
 }
 
 /// One attempt at making the cgroup: enables controllers from the mount point

@@ -26,8 +26,6 @@ pub struct Stats {
     pub blkio: Blkio,
     /// By page size.
     pub hugetlb: BTreeMap<String, Hugetlb>,
-    /// Nothing yet.
-    pub intel_rdt: BTreeMap<String, u64>,
     /// Not counted by cgroups: always null.
     pub network_interfaces: Option<Vec<u64>>,
 }

@@ -9,7 +9,7 @@ use crate::spec::plan::CgroupSetting;
 const STEP: &str = "cannot update the cgroup";
 
 /// Core files that can be changed and changed back like a limit.
-const CORE_LIMITS: [&str; 2] = ["cgroup.max.depth", "cgroup.max.descendants"];
+const CORE_LIMITS: [&str; 3] = ["cgroup.max.depth", "cgroup.max.descendants", "cgroup.pressure"];
 
 /// One value to write, and what to write to have it back as it was.
 #[derive(Debug)]

@@ -61,10 +61,10 @@ pub(super) struct Update {
     /// Number of processes; -1 for no limit
     #[arg(long, value_name = "N")]
     pub pids_limit: Option<String>,
-    /// Intel RDT L3 cache schema (not there yet)
+    /// Intel RDT: L3 cache, as L3:0=7f0;1=1f
     #[arg(long, value_name = "TEXT")]
     pub l3_cache_schema: Option<String>,
-    /// Intel RDT memory bandwidth schema (not there yet)
+    /// Intel RDT: memory bandwidth, as MB:0=20;1=70
     #[arg(long, value_name = "TEXT")]
     pub mem_bw_schema: Option<String>,
     /// Container id

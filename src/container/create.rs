@@ -24,6 +24,7 @@ use crate::init::namespaces::BY_CLONE;
 use crate::init::sync::Channel;
 use crate::init::{Common, Init, Start};
 use crate::log;
+use crate::rdt;
 use crate::spec::plan::{NamespaceKind, Plan};
 use crate::spec::{self};
 use crate::sys;
@@ -111,6 +112,7 @@ struct Prepared {
     plan: Plan,
     process_json: Option<String>,
     target: Option<cgroup::Target>,
+    rdt: Option<rdt::Target>,
     join: Vec<(usize, NamespaceKind, OwnedFd)>,
     procfs: Procfs,
     outputs: Outputs,
@@ -138,6 +140,7 @@ impl Prepared {
             Manager::Systemd => return Err(Error::new("the systemd cgroup manager is not supported yet")),
             Manager::Cgroupfs => Some(cgroup::plan(&loaded.plan.cgroup, &o.id)?),
         };
+        let rdt = loaded.plan.rdt.as_ref().map(|plan| rdt::plan(&rdt::mount_point()?, plan, &o.id)).transpose()?;
         Ok(Self {
             id: o.id.clone(),
             manager: rt.manager,
@@ -145,6 +148,7 @@ impl Prepared {
             plan: loaded.plan,
             process_json: loaded.process_json,
             target,
+            rdt,
             procfs: Procfs::open().step_at("cannot open procfs", "/proc")?,
             outputs: Outputs::open(o.pid_file.as_deref(), o.console_socket.as_deref(), o.pidfd_socket.as_deref())?,
             inherit,
@@ -164,6 +168,7 @@ impl Prepared {
             owner: nix::unistd::getuid().as_raw(),
             manager: self.manager,
             cgroup: self.target.clone(),
+            rdt: self.rdt.clone(),
             own_pids: plan.namespaces.is_new(NamespaceKind::Pid),
             init_pidfd_inode: None,
             keyring: self.keyring,
@@ -223,6 +228,9 @@ impl Making {
         if let Some(target) = &self.prepared.target {
             self.cgroup = Some(Cgroup::create(target, &self.prepared.plan.cgroup)?);
         }
+        if let (Some(group), Some(plan)) = (&mut self.state.orlop.rdt, &self.prepared.plan.rdt) {
+            group.make(&plan.lines)?;
+        }
         let lock = if wait == WaitFor::Start { Some(self.handle.lock_created()?) } else { None };
         self.fork(lock, console)?;
         let cgroup = self.cgroup.as_ref();
@@ -232,6 +240,7 @@ impl Making {
         }
         let child = self.child.as_mut().ok_or_else(|| Error::new("there is no init"))?;
         self.state.set_init(child.pid, &child.pidfd)?;
+        self.state.orlop.rdt.as_ref().map_or(Ok(()), |group| group.add(child.pid))?;
         let (plan, state) = (&self.prepared.plan, &self.state);
         child
             .until_ready(interrupts, || host_hooks(plan, state, interrupts))
@@ -345,7 +354,8 @@ impl Drop for Making {
             // Never made: what is at that path now is somebody else's.
             self.state.orlop.cgroup = None;
         }
-        if let Err(e) = delete::tear_down(&self.handle, &self.state) {
+        let undone = self.state.orlop.rdt.take().map_or(Ok(()), |group| group.undo());
+        if let Err(e) = undone.and_then(|()| delete::tear_down(&self.handle, &self.state)) {
             log::warn(&format!("cannot undo: {e}"));
         }
     }

@@ -58,7 +58,7 @@ fn discard(handle: &Handle, error: &Error) -> Result<()> {
     handle.remove()
 }
 
-/// Removes cgroup and state directory of a container without processes.
+/// Removes cgroup, resctrl group and state directory of a container without processes.
 ///
 /// # Errors
 /// Names what could not be removed.
@@ -66,6 +66,7 @@ pub fn tear_down(handle: &Handle, state: &State) -> Result<()> {
     if let Some(target) = &state.orlop.cgroup {
         Cgroup::remove(target)?;
     }
+    state.orlop.rdt.as_ref().map_or(Ok(()), |group| group.remove())?;
     handle.remove()
 }
 

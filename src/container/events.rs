@@ -11,6 +11,7 @@ use super::list::no_cgroup;
 use super::state::Status;
 use crate::cgroup::Stats;
 use crate::error::{Error, Result};
+use crate::rdt;
 
 /// One line of output (engine-contract §1.9).
 #[derive(Debug, Serialize)]
@@ -19,12 +20,21 @@ pub struct Event<'a> {
     kind: &'static str,
     id: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
-    data: Option<Stats>,
+    data: Option<Data>,
+}
+
+/// Statistics of everything the container is counted in.
+#[derive(Debug, Serialize)]
+struct Data {
+    #[serde(flatten)]
+    cgroup: Stats,
+    intel_rdt: rdt::Stats,
 }
 
 impl<'a> Event<'a> {
-    fn stats(id: &'a str, stats: Stats) -> Self {
-        Self { kind: "stats", id, data: Some(stats) }
+    fn stats(id: &'a str, cgroup: Stats, group: Option<&rdt::Target>) -> Self {
+        let intel_rdt = group.map(rdt::Target::stats).unwrap_or_default();
+        Self { kind: "stats", id, data: Some(Data { cgroup, intel_rdt }) }
     }
 
     fn oom(id: &'a str) -> Self {
@@ -52,7 +62,8 @@ pub fn events(
     }
     let cgroup = open_cgroup(&state)?.ok_or_else(|| no_cgroup(&state))?;
     let mut watch = cgroup.watch_oom();
-    let mut go_on = emit(&Event::stats(id, cgroup.stats()))?;
+    let group = state.orlop.rdt.as_ref();
+    let mut go_on = emit(&Event::stats(id, cgroup.stats(), group))?;
     let Some(interval) = interval else { return Ok(()) };
     let mut next = Instant::now() + interval;
     while go_on {
@@ -65,7 +76,7 @@ pub fn events(
             break;
         }
         if go_on && Instant::now() >= next {
-            go_on = emit(&Event::stats(id, cgroup.stats()))?;
+            go_on = emit(&Event::stats(id, cgroup.stats(), group))?;
             // Not from the last one: a container that was stopped with its
             // reader should not print what was missed.
             next = Instant::now() + interval;

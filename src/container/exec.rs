@@ -60,6 +60,8 @@ pub fn exec(rt: &Runtime, o: &ExecOptions) -> Result<i32> {
         false => e,
     };
     let mut child = joining.fork()?;
+    // We are its parent, and not in the container's group.
+    state.orlop.rdt.as_ref().map_or(Ok(()), |group| group.add(child.pid))?;
     let ready = child.until_ready(&interrupts, || Ok(()));
     // Before the program runs: it may ask for the terminal's size at once.
     let relay = ready.and_then(|()| ours.map(|socket| Relay::start(&socket)).transpose());

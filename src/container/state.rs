@@ -13,6 +13,7 @@ use serde_json::value::RawValue;
 use super::Manager;
 use crate::cgroup;
 use crate::error::{Error, Result, Step};
+use crate::rdt;
 use crate::spec::plan::{Hook, MemoryPolicy, NamespaceKind};
 use crate::sys;
 
@@ -91,6 +92,9 @@ pub struct Own {
     pub manager: Manager,
     /// Written before the cgroup is made, so that whatever happens it can be removed.
     pub cgroup: Option<cgroup::Target>,
+    /// `linux.intelRdt`; written before its groups are made, likewise.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rdt: Option<rdt::Target>,
     /// The container has a pid namespace of its own: init's end is everyone's.
     pub own_pids: bool,
     /// The inode number of init's pidfd, where those are unique (Linux 6.9).

@@ -6,9 +6,11 @@ use std::path::{Path, PathBuf};
 use super::Runtime;
 use super::handle::{Handle, open_cgroup};
 use super::list::no_cgroup;
-use super::state::Status;
+use super::state::{State, Status};
 use crate::error::{Error, Result, Step};
 use crate::log;
+use crate::rdt;
+use crate::spec::plan::RdtLine;
 use crate::spec::{self, Current};
 
 /// What `update` is asked for.
@@ -34,11 +36,31 @@ pub fn update(rt: &Runtime, id: &str, options: &UpdateOptions) -> Result<()> {
     if let (Status::Stopped | Status::Creating, _) = handle.status(&state)? {
         return Err(Error::new("container not running").message(format!("{id:?}")));
     }
-    let cgroup = open_cgroup(&state)?.ok_or_else(|| no_cgroup(&state))?;
-    let current = Current { cpu_max: cgroup.text("cpu.max"), memory_max: cgroup.text("memory.max") };
+    let cgroup = open_cgroup(&state)?;
+    let text = |file| cgroup.as_ref().and_then(|cgroup| cgroup.text(file));
+    let current = Current { cpu_max: text("cpu.max"), memory_max: text("memory.max") };
     let update = spec::update(json.as_deref(), &options.flags, &current)?;
     update.warnings.iter().for_each(|w| log::warn(w));
-    cgroup.update(&update.settings)
+    if update.settings.is_empty() {
+        return set_schemata(&state, &update.rdt).map(drop);
+    }
+    let cgroup = cgroup.ok_or_else(|| no_cgroup(&state))?;
+    if update.check_usage {
+        cgroup.check_usage(&update.settings)?;
+    }
+    let (group, old) = set_schemata(&state, &update.rdt)?;
+    cgroup.update(&update.settings).map_err(|e| match group.map_or(Ok(()), |group| group.set(&old)) {
+        Ok(()) => e,
+        Err(_) => e.hint("and the old schemata could not be written back"),
+    })
+}
+
+/// Changes the schemata of the container's resctrl group; gives back the lines that undo it.
+fn set_schemata<'s>(state: &'s State, lines: &[RdtLine]) -> Result<(Option<&'s rdt::Target>, Vec<RdtLine>)> {
+    let Some(line) = lines.first() else { return Ok((None, Vec::new())) };
+    let no_group = "the container has no resctrl group: its config has no linux.intelRdt";
+    let group = state.orlop.rdt.as_ref().ok_or_else(|| Error::field(&line.field, no_group))?;
+    Ok((Some(group), group.update(lines)?))
 }
 
 fn read(path: &Path) -> Result<String> {

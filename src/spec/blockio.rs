@@ -8,7 +8,7 @@ use super::weights;
 
 const AT: &str = "linux.resources.blockIO";
 
-/// Resolves `blockIO` into `io.weight` and `io.max`.
+/// Resolves `blockIO` into weights and `io.max`.
 pub(crate) fn resolve(b: &LinuxBlockIo, out: &mut Settings, faults: &mut Faults) {
     if let Some(weight) = b.weight().filter(|w| *w != 0) {
         put_weight(format!("{AT}.weight"), "default", weight, out, faults);
@@ -35,8 +35,11 @@ fn refuse_leaf_weight(at: &str, weight: Option<u16>, faults: &mut Faults) {
     }
 }
 
+/// The kernel has two weights: that of the BFQ scheduler, which is the one the
+/// config speaks of, and where BFQ is not loaded that of the io.cost controller.
 fn put_weight(at: String, target: &str, weight: u16, out: &mut Settings, faults: &mut Faults) {
     if (10..=1000).contains(&weight) {
+        out.put(at.clone(), "io.bfq.weight", format!("{target} {weight}"));
         out.put(at, "io.weight", format!("{target} {}", weights::io(weight)));
     } else {
         faults.add(at, format!("{weight} is not between 10 and 1000"));

@@ -31,7 +31,7 @@ pub fn features() -> Value {
             "seccomp": {"enabled": false},
             "apparmor": {"enabled": true},
             "selinux": {"enabled": true},
-            "intelRdt": {"enabled": false},
+            "intelRdt": {"enabled": true, "schemata": true, "monitoring": true},
             "memoryPolicy": {
                 "modes": MODES.iter().map(|(name, ..)| *name).collect::<Vec<_>>(),
                 "flags": FLAGS.iter().map(|(name, ..)| *name).collect::<Vec<_>>(),

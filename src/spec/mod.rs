@@ -25,6 +25,7 @@ mod namespaces;
 mod parse;
 pub mod plan;
 mod process;
+mod rdt;
 mod resources;
 mod scheduling;
 mod sysctl;
@@ -35,6 +36,7 @@ mod weights;
 
 pub use exec::{exec_process, load_process};
 pub use features::features;
+pub use rdt::{Schema, check_name as check_rdt_name};
 pub use template::template;
 pub use update::{Current, Update, update};
 pub use validate::keeps_original_groups;
@@ -69,6 +71,7 @@ fn resolve(text: &str, bundle: &Path) -> Result<Loaded> {
     let mut faults = faults::Faults::default();
     let plan = parse::config(text, &mut faults).map(|mut spec: Spec| {
         drop_unset_pids_limit(&mut spec, text);
+        take_old_monitoring(&mut spec, text);
         validate::plan(&spec, bundle, &mut faults)
     });
     let warnings = std::mem::take(&mut faults.warnings);
@@ -88,6 +91,18 @@ fn drop_unset_pids_limit(spec: &mut Spec, text: &str) {
         && parse::pids_without_limit(text, "/linux/resources/pids/limit")
     {
         resources.set_pids(None);
+    }
+}
+
+/// `enableCMT` and `enableMBM` of runtime-spec 1.1 and 1.2, which oci-spec
+/// spells differently: one monitoring group does what either asked for.
+fn take_old_monitoring(spec: &mut Spec, text: &str) {
+    let rdt = spec.linux_mut().as_mut().and_then(|l| l.intel_rdt_mut().as_mut());
+    let flags = ["/linux/intelRdt/enableCMT", "/linux/intelRdt/enableMBM"];
+    if let Some(rdt) = rdt
+        && flags.iter().any(|flag| parse::is_true(text, flag))
+    {
+        rdt.set_enable_monitoring(Some(true));
     }
 }
 

@@ -195,6 +195,12 @@ pub(crate) fn pids_without_limit(text: &str, pointer: &str) -> bool {
     doc.pointer(pointer).is_none_or(Value::is_null)
 }
 
+/// Is there a `true` at this place of a document?
+pub(crate) fn is_true(text: &str, pointer: &str) -> bool {
+    let doc: Value = serde_json::from_str(text).unwrap_or_default();
+    doc.pointer(pointer).and_then(Value::as_bool) == Some(true)
+}
+
 /// Null is how Go's encoder writes what is not set, whatever its type.
 fn drop_nulls(value: &mut Value) {
     match value {

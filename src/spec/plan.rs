@@ -54,6 +54,8 @@ pub struct Plan {
     pub hooks: Hooks,
     /// `linux.cgroupsPath`, `linux.resources`.
     pub cgroup: CgroupPlan,
+    /// `linux.intelRdt`.
+    pub rdt: Option<RdtPlan>,
     /// `annotations`.
     pub annotations: BTreeMap<String, String>,
     /// `linux.mountLabel`.
@@ -432,6 +434,30 @@ pub struct CgroupPlan {
     /// The user the cgroup is handed to, as the host numbers it; `None` where
     /// it is not to be handed over.
     pub owner: Option<u32>,
+    /// `memory.checkBeforeUpdate`: no memory or swap limit below what is in use.
+    pub check_usage: bool,
+}
+
+/// The container's group in the resctrl filesystem.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RdtPlan {
+    /// `closID`, `/` for the default group; `None` (a group named after the container) when unset or empty.
+    pub clos: Option<String>,
+    /// Lines for its schemata, in the order in which they are written.
+    pub lines: Vec<RdtLine>,
+    /// `enableMonitoring`: with a monitoring group of its own.
+    pub monitoring: bool,
+}
+
+/// One line for a schemata file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RdtLine {
+    /// JSON path or flag, for messages.
+    pub field: String,
+    /// `L3:0=7f0;1=1f`, without a newline.
+    pub text: String,
+    /// A group that is there already must agree with it.
+    pub must_match: bool,
 }
 
 /// One value for one file of the container's cgroup.

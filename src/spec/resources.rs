@@ -86,9 +86,11 @@ fn memory(m: &LinuxMemory, out: &mut Settings, faults: &mut Faults) {
     if m.use_hierarchy() == Some(false) {
         faults.warn(format!("{AT}.memory.useHierarchy"), "cgroup2 is always hierarchical, ignored");
     }
-    if m.check_before_update() == Some(true) {
-        faults.add(format!("{AT}.memory.checkBeforeUpdate"), "not supported yet");
-    }
+}
+
+/// `memory.checkBeforeUpdate`: may a limit not be set below what is in use?
+pub(crate) fn checks_usage(resources: &LinuxResources) -> bool {
+    resources.memory().as_ref().is_some_and(|m| m.check_before_update() == Some(true))
 }
 
 /// The config's swap is memory plus swap, cgroup2's is swap alone.
@@ -161,7 +163,11 @@ fn hugepages(limits: &[LinuxHugepageLimit], out: &mut Settings, faults: &mut Fau
             let message = format!("{:?} is not a page size like \"2MB\"", l.page_size());
             faults.add(format!("{AT}.{field}.pageSize"), message);
         } else if let Some(value) = limit(&format!("{field}.limit"), l.limit(), faults) {
-            out.put(format!("{AT}.{field}"), format!("hugetlb.{}.max", l.page_size()), value);
+            // Both accounts: pages in use, and pages set aside by mmap(2), which
+            // the specification prefers and Linux has since 5.7.
+            for file in ["max", "rsvd.max"] {
+                out.put(format!("{AT}.{field}"), format!("hugetlb.{}.{file}", l.page_size()), &value);
+            }
         }
     }
 }
@@ -188,6 +194,8 @@ fn rdma(resources: &LinuxResources, out: &mut Settings, faults: &mut Faults) {
         }
         if line.len() > device.len() {
             out.put(at, "rdma.max", line);
+        } else {
+            faults.add(at, "needs hcaHandles or hcaObjects");
         }
     }
 }
@@ -201,6 +209,11 @@ fn network(network: &LinuxNetwork, faults: &mut Faults) {
     }
 }
 
+/// Core files that say who is in a cgroup and what becomes of them. Written
+/// from a config they would freeze, kill or evict the container they are for.
+const NO_LIMITS: [&str; 6] =
+    ["cgroup.procs", "cgroup.threads", "cgroup.type", "cgroup.subtree_control", "cgroup.freeze", "cgroup.kill"];
+
 fn unified(resources: &LinuxResources, out: &mut Settings, faults: &mut Faults) {
     let mut entries: Vec<_> = resources.unified().iter().flatten().collect();
     entries.sort();
@@ -209,6 +222,8 @@ fn unified(resources: &LinuxResources, out: &mut Settings, faults: &mut Faults) 
         let dotted = file.split_once('.').is_some_and(|(a, b)| !a.is_empty() && !b.is_empty());
         if file.contains('/') || !dotted {
             faults.add(at, "not the name of a cgroup file");
+        } else if NO_LIMITS.contains(&file.as_str()) {
+            faults.add(at, "not a limit: this file is for whoever runs the container");
         } else if faults.text(&at, file).is_some() && faults.text(&at, value).is_some() {
             out.put(at, file.as_str(), value);
         }

@@ -55,8 +55,10 @@ fn the_other_controllers() {
     assert_eq!(good(json!({"pids": {"limit": 0}})), ["pids/pids.max=0"]);
     assert_eq!(good(json!({"pids": {"limit": -1}})), ["pids/pids.max=max"]);
     let pages = json!([{"pageSize": "2MB", "limit": 4096}, {"pageSize": "1GB", "limit": 0}]);
-    assert_eq!(good(json!({"hugepageLimits": pages})), ["hugetlb/hugetlb.2MB.max=4096", "hugetlb/hugetlb.1GB.max=0"]);
-    let rdma = json!({"mlx5_1": {"hcaHandles": 3, "hcaObjects": 10}, "a": {}, "b": {"hcaObjects": 1}});
+    let lines = [("2MB.max", 4096), ("2MB.rsvd.max", 4096), ("1GB.max", 0), ("1GB.rsvd.max", 0)];
+    let lines = lines.map(|(file, limit)| format!("hugetlb/hugetlb.{file}={limit}"));
+    assert_eq!(good(json!({"hugepageLimits": pages})), lines);
+    let rdma = json!({"mlx5_1": {"hcaHandles": 3, "hcaObjects": 10}, "b": {"hcaObjects": 1}});
     let lines = ["rdma/rdma.max=b hca_object=1", "rdma/rdma.max=mlx5_1 hca_handle=3 hca_object=10"];
     assert_eq!(good(json!({"rdma": rdma})), lines);
     let unified = json!({"memory.high": "9", "cgroup.max.depth": "3", "misc.max": "res 1"});
@@ -66,9 +68,27 @@ fn the_other_controllers() {
         "weight": 500, "weightDevice": [{"major": 8, "minor": 0, "weight": 10}],
         "throttleReadBpsDevice": [{"major": 8, "minor": 0, "rate": 600}],
         "throttleWriteIOPSDevice": [{"major": 8, "minor": 16, "rate": 0}]});
-    let lines =
-        ["io/io.weight=default 4950", "io/io.weight=8:0 1", "io/io.max=8:0 rbps=600", "io/io.max=8:16 wiops=max"];
+    let lines = [
+        "io/io.bfq.weight=default 500",
+        "io/io.weight=default 4950",
+        "io/io.bfq.weight=8:0 10",
+        "io/io.weight=8:0 1",
+        "io/io.max=8:0 rbps=600",
+        "io/io.max=8:16 wiops=max",
+    ];
     assert_eq!(good(json!({"blockIO": io})), lines);
+}
+
+#[test]
+fn usage_is_checked_when_asked_for() {
+    for (memory, wanted) in [
+        (json!({"limit": 5, "checkBeforeUpdate": true}), true),
+        (json!({"limit": 5, "checkBeforeUpdate": false}), false),
+        (json!({"limit": 5}), false),
+    ] {
+        let resources: LinuxResources = serde_json::from_value(json!({"memory": memory})).unwrap();
+        assert_eq!(checks_usage(&resources), wanted, "{memory}");
+    }
 }
 
 #[test]
@@ -80,7 +100,6 @@ fn faults() {
         (json!({"memory": {"limit": 5, "swap": -4}}), "memory.swap: is neither"),
         (json!({"memory": {"swappiness": 0}}), "memory.swappiness: cgroup2"),
         (json!({"memory": {"disableOOMKiller": true}}), "memory.disableOOMKiller: cgroup2"),
-        (json!({"memory": {"checkBeforeUpdate": true}}), "memory.checkBeforeUpdate: not supported yet"),
         (json!({"cpu": {"idle": 2}}), "cpu.idle: 2 is neither"),
         (json!({"cpu": {"quota": -2}}), "cpu.quota: -2 is neither"),
         (json!({"cpu": {"quota": 10, "burst": 11}}), "cpu.burst: 11 is more"),
@@ -94,10 +113,25 @@ fn faults() {
         (json!({"network": {"priorities": [{"name": "eth0", "priority": 1}]}}), "network.priorities: cgroup2"),
         (json!({"unified": {"../memory.max": "1"}}), "unified[\"../memory.max\"]: not the name"),
         (json!({"unified": {"memory": "1"}}), "unified[\"memory\"]: not the name"),
+        (json!({"unified": {"..": "1"}}), "unified[\"..\"]: not the name"),
+        (json!({"unified": {"memory.max/../x": "1"}}), "unified[\"memory.max/../x\"]: not the name"),
+        (json!({"unified": {"cgroup.freeze": "1"}}), "unified[\"cgroup.freeze\"]: not a limit"),
+        (json!({"unified": {"cgroup.procs": "1"}}), "unified[\"cgroup.procs\"]: not a limit"),
+        (json!({"unified": {"cgroup.type": "threaded"}}), "unified[\"cgroup.type\"]: not a limit"),
         (json!({"unified": {"memory.max": "1\0"}}), "unified[\"memory.max\"]: contains a NUL"),
+        (json!({"rdma": {"a": {}}}), "rdma[\"a\"]: needs hcaHandles"),
         (json!({"rdma": {"a b": {"hcaObjects": 1}}}), "rdma[\"a b\"]: not the name"),
         (json!({"blockIO": {"weight": 9}}), "blockIO.weight: 9 is not between"),
+        (json!({"blockIO": {"weight": 1001}}), "blockIO.weight: 1001 is not between"),
         (json!({"blockIO": {"leafWeight": 10}}), "blockIO.leafWeight: cgroup2"),
+        (
+            json!({"blockIO": {"weightDevice": [{"major": 8, "minor": 0, "weight": 5}]}}),
+            "blockIO.weightDevice[0].weight: 5 is not between",
+        ),
+        (
+            json!({"blockIO": {"weightDevice": [{"major": 8, "minor": 0, "weight": 50, "leafWeight": 50}]}}),
+            "blockIO.weightDevice[0].leafWeight: cgroup2",
+        ),
         (json!({"blockIO": {"weightDevice": [{"major": 8, "minor": 0}]}}), "blockIO.weightDevice[0]: needs a weight"),
         (
             json!({"blockIO": {"throttleReadBpsDevice": [{"major": -8, "minor": 0, "rate": 1}]}}),

@@ -149,7 +149,7 @@ fn one_fault_each() {
         ("/linux/memoryPolicy", json!({"mode": "MPOL_LOCAL", "nodes": "0"}), "linux.memoryPolicy.nodes: must be empty"),
         ("/linux/memoryPolicy", json!({"mode": "MPOL_BIND", "nodes": "x"}), "linux.memoryPolicy.nodes: \"x\" is not"),
         ("/linux/cgroupsPath", json!("a\0"), "linux.cgroupsPath: contains a NUL"),
-        ("/linux/intelRdt", json!({}), "linux.intelRdt: not supported yet"),
+        ("/linux/intelRdt", json!({"closID": ".."}), "linux.intelRdt.closID: \"..\" cannot be"),
         ("/linux/netDevices", json!({"eth0": {}}), "linux.netDevices: not supported yet"),
         ("/linux/seccomp", json!({"defaultAction": "SCMP_ACT_ALLOW"}), "linux.seccomp: seccomp filters are not"),
         ("/linux/seccomp", json!({"defaultAction": "X"}), "linux.seccomp.defaultAction: unknown variant"),
@@ -190,6 +190,21 @@ fn unset_is_not_zero() {
     let plan = run(&with("/process/user", json!({"uid": null, "gid": 5, "additionalGids": null}))).unwrap().plan;
     let process = plan.process.unwrap();
     assert_eq!((process.uid, process.gid), (0, 5));
+}
+
+#[test]
+fn monitoring_by_its_old_names() {
+    for (rdt, wanted) in [
+        (json!({"enableMonitoring": true}), true),
+        (json!({"enableCMT": true}), true),
+        (json!({"enableMBM": true, "enableMonitoring": false}), true),
+        (json!({"enableCMT": false}), false),
+        (json!({}), false),
+    ] {
+        let plan = run(&with("/linux/intelRdt", rdt.clone())).unwrap().plan;
+        assert_eq!(plan.rdt.unwrap().monitoring, wanted, "{rdt}");
+    }
+    assert!(run(&base()).unwrap().plan.rdt.is_none());
 }
 
 #[test]

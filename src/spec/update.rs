@@ -4,8 +4,8 @@
 use oci_spec::runtime::{LinuxBlockIo, LinuxCpu, LinuxMemory, LinuxPids, LinuxResources};
 
 use super::faults::Faults;
-use super::plan::CgroupSetting;
-use super::{parse, resources};
+use super::plan::{CgroupSetting, RdtLine};
+use super::{parse, rdt, resources};
 use crate::Result;
 
 const STEP: &str = "invalid resources";
@@ -25,6 +25,10 @@ pub struct Current {
 pub struct Update {
     /// In the order in which they are asked for; device rules are never among them.
     pub settings: Vec<CgroupSetting>,
+    /// `memory.checkBeforeUpdate`: no memory or swap limit below what is in use.
+    pub check_usage: bool,
+    /// Schemata of the container's resctrl group.
+    pub rdt: Vec<RdtLine>,
     /// Worth saying, but no reason to stop.
     pub warnings: Vec<String>,
 }
@@ -41,10 +45,16 @@ pub fn update(json: Option<&str>, flags: &[(&str, String)], current: &Current) -
     let mut faults = Faults::default();
     let mut asked = json.and_then(|text| document(text, &mut faults)).unwrap_or_default();
     let mut names = Names::new();
+    let mut rdt = Vec::new();
     for (flag, text) in flags {
-        match set(&mut asked, flag, text) {
-            Ok(field) => names.push((format!("{}.{field}", resources::AT), format!("--{flag}"))),
-            Err(message) => faults.add(format!("--{flag}"), message),
+        let name = format!("--{flag}");
+        match *flag {
+            "l3-cache-schema" => rdt.extend(rdt::l3_cache(&name, text, &mut faults)),
+            "mem-bw-schema" => rdt.extend(rdt::memory_bandwidth(&name, text, &mut faults)),
+            _ => match set(&mut asked, flag, text) {
+                Ok(field) => names.push((format!("{}.{field}", resources::AT), name)),
+                Err(message) => faults.add(name, message),
+            },
         }
     }
     complete_bandwidth(&mut asked, &mut names, current);
@@ -60,7 +70,7 @@ pub fn update(json: Option<&str>, flags: &[(&str, String)], current: &Current) -
     let warnings = std::mem::take(&mut faults.warnings);
     match faults.into_error(STEP) {
         Some(e) => Err(e),
-        None => Ok(Update { settings, warnings }),
+        None => Ok(Update { settings, check_usage: resources::checks_usage(&asked), rdt, warnings }),
     }
 }
 

@@ -48,6 +48,9 @@ fn every_flag() {
     assert_eq!(one("pids-limit", "0"), ["--pids-limit pids.max=0"]);
     assert_eq!(one("pids-limit", "-1"), ["--pids-limit pids.max=max"]);
     assert!(one("blkio-weight", "10").contains(&"--blkio-weight io.weight=default 1".to_owned()));
+    let schema = |flag, text: &str| update(None, &[(flag, text.to_owned())], &now).unwrap().rdt;
+    assert_eq!(schema("l3-cache-schema", "L3:0=f")[0].text, "L3:0=f");
+    assert_eq!(schema("mem-bw-schema", "MB:0=9")[0].field, "--mem-bw-schema");
     let warned = update(None, &[("kernel-memory", "5m".to_owned())], &now).unwrap().warnings;
     assert_eq!(warned, ["--kernel-memory: cgroup2 has no such limit, ignored"]);
 }
@@ -111,8 +114,8 @@ fn faults_name_the_flag() {
         ("pids-limit", "-2", "--pids-limit: -2 is neither"),
         ("blkio-weight", "9", "--blkio-weight: 9 is not between"),
         ("blkio-weight", "70000", "--blkio-weight: \"70000\" is not a number"),
-        ("l3-cache-schema", "L3:0=f", "--l3-cache-schema: not supported yet"),
-        ("mem-bw-schema", "MB:0=9", "--mem-bw-schema: not supported yet"),
+        ("l3-cache-schema", "MB:0=9", "--l3-cache-schema: \"MB:0=9\" does not start"),
+        ("mem-bw-schema", "MB:0", "--mem-bw-schema: \"MB:0\" is not a schema"),
     ] {
         let found = flags(&[(flag, text)], &now).unwrap_err();
         assert!(found.starts_with(&format!("invalid resources: {message}")), "{found}");

@@ -7,7 +7,7 @@ use oci_spec::runtime::{Linux, LinuxPersonalityDomain, Spec};
 
 use super::faults::Faults;
 use super::plan::{CgroupPlan, Hooks, MountKind, NamespaceKind, Namespaces, Plan, Propagation};
-use super::{devices, hooks, mount_options, mounts, namespaces, process, resources, scheduling, sysctl};
+use super::{devices, hooks, mount_options, mounts, namespaces, process, rdt, resources, scheduling, sysctl};
 
 /// The newest minor version of the specification understood here.
 const MINOR: u64 = 3;
@@ -63,6 +63,7 @@ pub(crate) fn plan(spec: &Spec, bundle: &Path, faults: &mut Faults) -> Plan {
         process,
         hooks: spec.hooks().as_ref().map_or_else(Hooks::default, |h| hooks::resolve(h, faults)),
         cgroup,
+        rdt: linux.intel_rdt().as_ref().map(|r| rdt::resolve(r, faults)),
         annotations,
         mount_label,
         warnings: Vec::new(),
@@ -80,9 +81,6 @@ fn no_linux() -> Linux {
 fn refuse_unsupported(linux: &Linux, faults: &mut Faults) {
     if linux.seccomp().is_some() {
         faults.add("linux.seccomp", "seccomp filters are not supported yet; refusing to run the container unconfined");
-    }
-    if linux.intel_rdt().is_some() {
-        faults.add("linux.intelRdt", "not supported yet");
     }
     if linux.net_devices().as_ref().is_some_and(|d| !d.is_empty()) {
         faults.add("linux.netDevices", "not supported yet");
@@ -191,6 +189,7 @@ fn cgroup(linux: &Linux, faults: &mut Faults) -> CgroupPlan {
         settings: resources::resolve(resources, faults),
         devices: devices::rules(resources.devices().as_deref().unwrap_or_default(), faults),
         owner: None,
+        check_usage: resources::checks_usage(resources),
     }
 }
 
