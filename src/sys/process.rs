@@ -177,7 +177,7 @@ pub fn unshare(flags: u64) -> nix::Result<()> {
 pub fn namespace_type(fd: impl AsFd) -> nix::Result<u64> {
     const NS_GET_NSTYPE: libc::c_ulong = 0xb703;
     // SAFETY: takes no argument.
-    check(unsafe { libc::ioctl(fd.as_fd().as_raw_fd(), NS_GET_NSTYPE) }.into()).map(|flag| flag as u64)
+    check(unsafe { libc::ioctl(fd.as_fd().as_raw_fd(), NS_GET_NSTYPE as libc::Ioctl) }.into()).map(|flag| flag as u64)
 }
 
 /// Blocks every signal; gives back the mask that was.

@@ -99,9 +99,9 @@ pub fn interface_up(sock: impl AsFd, name: &std::ffi::CStr) -> nix::Result<()> {
         *to = *from as libc::c_char;
     }
     // SAFETY: SIOCGIFFLAGS reads the name and fills in the flags.
-    super::check(unsafe { libc::ioctl(fd, libc::SIOCGIFFLAGS, &raw mut request) }.into())?;
+    super::check(unsafe { libc::ioctl(fd, libc::SIOCGIFFLAGS as libc::Ioctl, &raw mut request) }.into())?;
     // SAFETY: flags are the field in use after SIOCGIFFLAGS.
     unsafe { request.ifr_ifru.ifru_flags |= libc::IFF_UP as libc::c_short };
     // SAFETY: SIOCSIFFLAGS reads name and flags.
-    super::check(unsafe { libc::ioctl(fd, libc::SIOCSIFFLAGS, &raw const request) }.into()).map(drop)
+    super::check(unsafe { libc::ioctl(fd, libc::SIOCSIFFLAGS as libc::Ioctl, &raw const request) }.into()).map(drop)
 }
