@@ -75,6 +75,24 @@ pub fn filesystem(name: &str) -> Result<(), String> {
     if known { Ok(()) } else { Err(format!("no {name} filesystem in this kernel")) }
 }
 
+/// Is this the VM of runtime-tests/vm, which is thrown away afterwards?
+pub fn vm() -> Result<(), String> {
+    file("/etc/orlop-vm").map_err(|_| "only in the VM (make test-vm)".to_owned())
+}
+
+/// A disk that nobody uses, for limits on it and file systems of a test's own; the VM has one.
+pub fn spare_disk() -> Result<PathBuf, String> {
+    let disk = "/dev/disk/by-id/virtio-spare";
+    vm().and_then(|()| file(disk)).map(|()| disk.into())
+}
+
+/// `usual` rounds of what has to be tried again and again, or ROUNDS percent
+/// of that: machines that are emulated take a part of them.
+pub fn rounds(usual: usize) -> usize {
+    let percent = std::env::var("ROUNDS").ok().and_then(|n| n.parse().ok()).unwrap_or(100);
+    (usual * percent / 100).max(1)
+}
+
 /// Is a program installed?
 pub fn program(name: &str) -> Result<(), String> {
     let path = std::env::var("PATH").unwrap_or_default();

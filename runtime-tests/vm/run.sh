@@ -33,19 +33,6 @@ done
 [ "$(id -u)" = 0 ] || fail "needs root, for the shared directory's owners to be right"
 case $top in *[[:space:],]*) fail "the checkout's path has a space or a comma in it" ;; esac
 
-host_packages() {
-    local missing=()
-    command -v qemu-system-x86_64 >/dev/null || missing+=(qemu-system-x86)
-    # Part of QEMU's packages on Debian 12, later one of its own.
-    [ -n "$(virtiofsd)" ] || ! apt-cache show virtiofsd >/dev/null 2>&1 || missing+=(virtiofsd)
-    [ ${#missing[@]} -gt 0 ] || return 0
-    say "installing: ${missing[*]}"
-    export DEBIAN_FRONTEND=noninteractive
-    apt-get install -qq -y --no-install-recommends "${missing[@]}" >/dev/null 2>&1 || {
-        apt-get update -qq
-        apt-get install -qq -y --no-install-recommends "${missing[@]}" >/dev/null
-    }
-}
 virtiofsd() {
     local path
     for path in /usr/libexec/virtiofsd /usr/lib/qemu/virtiofsd; do
@@ -54,7 +41,10 @@ virtiofsd() {
 }
 
 image=$("$here/build.sh") || fail "no VM to boot"
-host_packages
+tools=(qemu-system-x86_64:qemu-system-x86)
+# Part of QEMU's packages on Debian 12, later one of its own.
+[ -n "$(virtiofsd)" ] || ! apt-cache show virtiofsd >/dev/null 2>&1 || tools+=(virtiofsd)
+sh "$top/.ci/need.sh" "${tools[@]}" >&2
 run=$(mktemp -d "$top/target/vm/run.XXXXXX")
 console=$top/target/vm/console.log
 children=()
@@ -127,9 +117,10 @@ TMPDIR=$run/tmp nice timeout --foreground -k 5 "$limit" qemu-system-x86_64 -node
     "${machine[@]}" -smp "$CPUS" -m "$MEMORY" \
     -object memory-backend-memfd,id=ram,size="$MEMORY",share=on -machine q35,sata=off,smbus=off,memory-backend=ram \
     -kernel "$image/vmlinuz" -initrd "$image/initrd" -append "$append" \
-    -drive file="$image/disk.img",format=raw,if=virtio,snapshot=on,cache=unsafe \
-    -drive file="$image/swap.img",format=raw,if=virtio,snapshot=on,cache=unsafe \
-    -drive file="$image/spare.img",format=raw,if=virtio,snapshot=on,cache=unsafe \
+    -drive file="$image/disk.img",format=raw,if=none,id=disk,snapshot=on,cache=unsafe \
+    -device virtio-blk-pci,drive=disk \
+    -drive file="$image/spare.img",format=raw,if=none,id=spare,snapshot=on,cache=unsafe \
+    -device virtio-blk-pci,drive=spare,serial=spare \
     -chardev socket,id=share,path="$run/share.sock" -device vhost-user-fs-pci,chardev=share,tag=share \
     -device virtio-rng-pci -serial file:"$run/console" \
     -device virtio-serial-pci -chardev stdio,id=out,signal=off "${channel[@]}" || ended=$?
