@@ -5,7 +5,7 @@ use std::fs;
 use std::os::unix::fs::FileTypeExt;
 use std::path::Path;
 
-use runtime_tests::{Case, host, leaks, require};
+use runtime_tests::{Case, host, leaks, paths, require};
 
 fn read(path: &str) -> String {
     fs::read_to_string(path).unwrap_or_else(|e| panic!("{path}: {e}")).trim().to_owned()
@@ -45,6 +45,15 @@ fn spare_disk_is_there_and_free() {
     let name = disk.file_name().unwrap().to_str().unwrap();
     assert_eq!(read(&format!("/sys/block/{name}/size")), (2 * 1024 * 1024).to_string(), "1 GiB in sectors");
     assert!(!leaks::mounts().iter().any(|m| m.contains(&format!(" {} ", disk.display()))), "it is mounted");
+}
+
+#[test]
+fn cases_are_on_a_disk_of_its_own() {
+    // In the shared directory device nodes, overlays and some modes don't work.
+    require!(host::vm());
+    let c = Case::new();
+    let at = c.program("stat").args(["-f", "-c", "%T"]).arg(&c.dir).go().ok();
+    assert_eq!(at.stdout.trim(), "ext2/ext3", "{}", paths::work_dir().display());
 }
 
 #[test]
