@@ -93,7 +93,7 @@ share() {
 }
 
 if [ -n "$shell" ]; then
-    read -r rows columns < <(stty size 2>/dev/null || echo 24 80)
+    read -r rows columns < <(stty size 2>/dev/null | grep -v "^0" || echo 24 80)
     echo "rows $rows cols $columns" >"$run/shell"
     channel=(-device virtconsole,chardev=out)
 else
@@ -108,7 +108,8 @@ machine=($(accel))
 append="console=ttyS0 root=/dev/vda quiet panic=-1 mitigations=off net.ifnames=0 apparmor=1 security=apparmor"
 # Drivers of devices that are of no use here, and slow to find that out.
 append+=" module_blacklist=kvm_amd,kvm_intel,kvm,powernow_k8,i2c_i801,lpc_ich,iTCO_wdt,psmouse,intel_pmc_bxt"
-append+=" systemd.show_status=no systemd.tty.term.console=dumb systemd.tty.term.ttyS0=dumb vm.share=$top vm.run=$run"
+# No login prompt may take what is typed for the shell.
+append+=" systemd.getty_auto=no systemd.show_status=no systemd.tty.term.console=dumb systemd.tty.term.ttyS0=dumb vm.share=$top vm.run=$run"
 # Its standard input must not end: for QEMU that closes the output, too.
 [ -n "$shell" ] || { mkfifo "$run/in"; exec <>"$run/in"; }
 # Temporary copies of the disks go where there is room for them. In the
