@@ -24,12 +24,12 @@ build:
 	@ln -f target/$(TARGET)/release/orlop $(BIN) 2>/dev/null || cp -f target/$(TARGET)/release/orlop $(BIN)
 
 demo: build
-	@sh .ci/need.sh busybox-static
+	@sh .ci/need.sh busybox:busybox-static
 	@sh demo/run.sh $(BIN)
 
 # The last line that counts: `N passed, N failed, N skipped`.
 test: build
-	@sh .ci/need.sh busybox-static procps
+	@sh .ci/need.sh busybox:busybox-static ps:procps
 	@CARGO="$(CARGO)" sh .ci/test.sh
 
 # A machine with systemd and all controllers, for what this one lacks.

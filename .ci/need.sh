@@ -1,12 +1,12 @@
 #!/bin/sh
-# Installs the Debian packages named, where something of them is missing.
+# Installs Debian packages, where something of them is missing. Arguments are
+# `PROGRAM:PACKAGE`, or `/a/file:PACKAGE`, or one word if the two are the same.
 set -eu
 missing=
-for package in "$@"; do
-    case $package in
-        busybox-static) test -x /usr/bin/busybox || test -x /bin/busybox || missing="$missing $package" ;;
-        procps) command -v ps >/dev/null || missing="$missing $package" ;;
-        *) command -v "$package" >/dev/null || missing="$missing $package" ;;
+for need in "$@"; do
+    case $need in
+        /*) test -e "${need%%:*}" || missing="$missing ${need##*:}" ;;
+        *) command -v "${need%%:*}" >/dev/null || missing="$missing ${need##*:}" ;;
     esac
 done
 test -z "$missing" && exit 0

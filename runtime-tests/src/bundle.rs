@@ -35,8 +35,9 @@ pub const PATH: &str = "PATH=/usr/sbin:/usr/bin:/sbin:/bin";
 fn programs() -> &'static Path {
     static DIR: OnceLock<PathBuf> = OnceLock::new();
     DIR.get_or_init(|| {
-        let dir = paths::target_dir().join("test-rootfs");
-        fs::create_dir_all(&dir).expect("target/test-rootfs");
+        // Beside the cases, which is the same file system also in the VM.
+        let dir = paths::work_dir().join("programs");
+        fs::create_dir_all(&dir).expect("target/test-work/programs");
         let busybox = ["/usr/bin/busybox", "/bin/busybox"].iter().find(|p| Path::new(p).exists());
         let busybox = busybox.expect("no busybox: apt-get install busybox-static (make test does it)");
         install(Path::new(busybox), &dir.join("busybox"));

@@ -68,24 +68,29 @@ pub fn file(path: &str) -> Result<(), String> {
     if fs::exists(path).unwrap_or(false) { Ok(()) } else { Err(format!("no {path}")) }
 }
 
-/// A disk that tests may write on: the one made for that in our own VM, and nothing anywhere else.
-pub fn spare_disk() -> Result<PathBuf, String> {
-    const DISK: &str = "/dev/vdc";
-    let text = |path: &str| fs::read_to_string(path).unwrap_or_default();
-    let ours = text("/proc/cmdline").contains(" vm.share=");
-    let used = text("/proc/mounts").contains(DISK) || text("/proc/swaps").contains(DISK);
-    if ours && !used && fs::exists(DISK).unwrap_or(false) {
-        Ok(PathBuf::from(DISK))
-    } else {
-        Err("no disk made for tests (runtime-tests/vm has one)".to_owned())
-    }
-}
-
 /// Is a filesystem type known to the kernel?
 pub fn filesystem(name: &str) -> Result<(), String> {
     let list = fs::read_to_string("/proc/filesystems").unwrap_or_default();
     let known = list.lines().any(|l| l.split_whitespace().last() == Some(name));
     if known { Ok(()) } else { Err(format!("no {name} filesystem in this kernel")) }
+}
+
+/// Is this the VM of runtime-tests/vm, which is thrown away afterwards?
+pub fn vm() -> Result<(), String> {
+    file("/etc/orlop-vm").map_err(|_| "only in the VM (make test-vm)".to_owned())
+}
+
+/// A disk that nobody uses, for limits on it and file systems of a test's own; the VM has one.
+pub fn spare_disk() -> Result<PathBuf, String> {
+    let disk = "/dev/disk/by-id/virtio-spare";
+    vm().and_then(|()| file(disk)).map(|()| disk.into())
+}
+
+/// `usual` rounds of what has to be tried again and again, or ROUNDS percent
+/// of that: machines that are emulated take a part of them.
+pub fn rounds(usual: usize) -> usize {
+    let percent = std::env::var("ROUNDS").ok().and_then(|n| n.parse().ok()).unwrap_or(100);
+    (usual * percent / 100).max(1)
 }
 
 /// Is a program installed?

@@ -12,16 +12,16 @@ pub fn profile_dir() -> PathBuf {
     if dir.ends_with("deps") { dir.parent().expect("above deps").to_owned() } else { dir.to_owned() }
 }
 
-/// Cargo's target directory (above the triple, when there is one).
+/// Cargo's target directory: above the triple, when there is one.
+///
+/// By names: the CACHEDIR.TAG that cargo writes is missing if something else
+/// (the VM's image) made the directory first.
 pub fn target_dir() -> PathBuf {
     let dir = profile_dir();
-    let up = dir.ancestors().find(|d| d.join("CACHEDIR.TAG").exists() && !is_triple(d));
-    up.unwrap_or_else(|| dir.parent().expect("target dir")).to_owned()
-}
-
-/// `target/x86_64-unknown-linux-gnu` has a CACHEDIR.TAG of its own.
-fn is_triple(dir: &Path) -> bool {
-    dir.parent().is_some_and(|p| p.join("CACHEDIR.TAG").exists())
+    let up = dir.parent().expect("above the profile");
+    let name = up.file_name().unwrap_or_default().to_string_lossy();
+    let triple = name.starts_with(std::env::consts::ARCH) && name.contains("-linux-");
+    if triple { up.parent().expect("above the triple").to_owned() } else { up.to_owned() }
 }
 
 /// The runtime under test: `$ORLOP`, else the release build, else the debug build.

@@ -131,7 +131,7 @@ fn failing_create(who: Who) {
     }
     c.forget();
     assert!(faults.is_empty(), "{who:?}, {} of {n} calls:\n{}", faults.len(), faults.join("\n"));
-    assert!(refused > 20, "only {refused} of {n} failing calls made create fail");
+    assert!(refused > 20 / step(), "only {refused} of {n} failing calls made create fail");
 }
 
 #[test]

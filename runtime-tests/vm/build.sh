@@ -10,7 +10,7 @@ top=$(cd "$here/../.." && pwd)
 store=$top/target/vm
 suite=forky
 
-# run.sh isn't part of the definition: it can change without a new image.
+# What isn't named here (run.sh, say) can change without a new image.
 definition() {
     cd "$here"
     find build.sh packages setup.sh initrd guest -type f | LC_ALL=C sort |
@@ -40,20 +40,9 @@ mirror_unread() {
         grep -v -e '^[^ ]*-security ' | grep -e '/debian/*$' | head -1 | cut -d' ' -f2
 }
 
-host_packages() {
-    local missing=() tool
-    for tool in debootstrap:debootstrap mkfs.ext4:e2fsprogs cpio:cpio xz:xz-utils zstd:zstd; do
-        command -v "${tool%%:*}" >/dev/null || missing+=("${tool##*:}")
-    done
-    [ -e /usr/share/keyrings/debian-archive-keyring.gpg ] || missing+=(debian-archive-keyring)
-    [ ${#missing[@]} -gt 0 ] || return 0
-    say "installing: ${missing[*]}"
-    export DEBIAN_FRONTEND=noninteractive
-    apt-get install -qq -y --no-install-recommends "${missing[@]}" >/dev/null 2>&1 || {
-        apt-get update -qq
-        apt-get install -qq -y --no-install-recommends "${missing[@]}" >/dev/null
-    }
-}
+# Debian's tools to make one; see need.sh for the form.
+tools=(debootstrap mkfs.ext4:e2fsprogs cpio xz:xz-utils zstd
+    /usr/share/keyrings/debian-archive-keyring.gpg:debian-archive-keyring)
 
 # An older debootstrap doesn't know the suite; all recent ones are built alike.
 known_suite() {
@@ -127,11 +116,15 @@ unpack() {
 disks() {
     local size
     size=$(du -sm "$root" | cut -f1)
+    # A swap file: its header now, the rest once it is on the disk, as it may have no holes.
+    truncate -s 1G "$root/swapfile"
+    chmod 600 "$root/swapfile"
+    mkswap "$root/swapfile" >/dev/null 2>&1
     # Runs write to a copy; what is free here is their scratch space.
-    truncate -s "$((size + 6144))M" "$new/disk.img"
-    mkfs.ext4 -q -F -L orlop-root -m 0 -E lazy_itable_init=1,lazy_journal_init=1 -d "$root" "$new/disk.img"
-    truncate -s 1G "$new/swap.img"
-    mkswap -q -L orlop-swap "$new/swap.img" 2>/dev/null || mkswap -L orlop-swap "$new/swap.img" >/dev/null
+    truncate -s "$((size + 7168))M" "$new/disk.img"
+    mkfs.ext4 -q -F -b 4096 -L orlop-root -m 0 -E lazy_itable_init=1,lazy_journal_init=1 -d "$root" "$new/disk.img"
+    debugfs -w -R "fallocate /swapfile 0 $(((1 << 30) / 4096 - 1))" "$new/disk.img" 2>/dev/null
+    rm "$root/swapfile"
     truncate -s 1G "$new/spare.img"
 }
 
@@ -151,7 +144,7 @@ build() {
     disks
 }
 
-host_packages
+sh "$top/.ci/need.sh" "${tools[@]}" >&2
 known_suite
 url=${VM_MIRROR:-$(mirror)}
 url=${url:-$(mirror_unread)}

@@ -33,19 +33,6 @@ done
 [ "$(id -u)" = 0 ] || fail "needs root, for the shared directory's owners to be right"
 case $top in *[[:space:],]*) fail "the checkout's path has a space or a comma in it" ;; esac
 
-host_packages() {
-    local missing=()
-    command -v qemu-system-x86_64 >/dev/null || missing+=(qemu-system-x86)
-    # Part of QEMU's packages on Debian 12, later one of its own.
-    [ -n "$(virtiofsd)" ] || ! apt-cache show virtiofsd >/dev/null 2>&1 || missing+=(virtiofsd)
-    [ ${#missing[@]} -gt 0 ] || return 0
-    say "installing: ${missing[*]}"
-    export DEBIAN_FRONTEND=noninteractive
-    apt-get install -qq -y --no-install-recommends "${missing[@]}" >/dev/null 2>&1 || {
-        apt-get update -qq
-        apt-get install -qq -y --no-install-recommends "${missing[@]}" >/dev/null
-    }
-}
 virtiofsd() {
     local path
     for path in /usr/libexec/virtiofsd /usr/lib/qemu/virtiofsd; do
@@ -54,7 +41,10 @@ virtiofsd() {
 }
 
 image=$("$here/build.sh") || fail "no VM to boot"
-host_packages
+tools=(qemu-system-x86_64:qemu-system-x86)
+# Part of QEMU's packages on Debian 12, later one of its own.
+[ -n "$(virtiofsd)" ] || ! apt-cache show virtiofsd >/dev/null 2>&1 || tools+=(virtiofsd)
+sh "$top/.ci/need.sh" "${tools[@]}" >&2
 run=$(mktemp -d "$top/target/vm/run.XXXXXX")
 console=$top/target/vm/console.log
 children=()
@@ -103,7 +93,7 @@ share() {
 }
 
 if [ -n "$shell" ]; then
-    read -r rows columns < <(stty size 2>/dev/null || echo 24 80)
+    read -r rows columns < <(stty size 2>/dev/null | grep -v "^0" || echo 24 80)
     echo "rows $rows cols $columns" >"$run/shell"
     channel=(-device virtconsole,chardev=out)
 else
@@ -118,7 +108,8 @@ machine=($(accel))
 append="console=ttyS0 root=/dev/vda quiet panic=-1 mitigations=off net.ifnames=0 apparmor=1 security=apparmor"
 # Drivers of devices that are of no use here, and slow to find that out.
 append+=" module_blacklist=kvm_amd,kvm_intel,kvm,powernow_k8,i2c_i801,lpc_ich,iTCO_wdt,psmouse,intel_pmc_bxt"
-append+=" systemd.show_status=no systemd.tty.term.console=dumb systemd.tty.term.ttyS0=dumb vm.share=$top vm.run=$run"
+# No login prompt may take what is typed for the shell.
+append+=" systemd.getty_auto=no systemd.show_status=no systemd.tty.term.console=dumb systemd.tty.term.ttyS0=dumb vm.share=$top vm.run=$run"
 # Its standard input must not end: for QEMU that closes the output, too.
 [ -n "$shell" ] || { mkfifo "$run/in"; exec <>"$run/in"; }
 # Temporary copies of the disks go where there is room for them. In the
@@ -127,9 +118,10 @@ TMPDIR=$run/tmp nice timeout --foreground -k 5 "$limit" qemu-system-x86_64 -node
     "${machine[@]}" -smp "$CPUS" -m "$MEMORY" \
     -object memory-backend-memfd,id=ram,size="$MEMORY",share=on -machine q35,sata=off,smbus=off,memory-backend=ram \
     -kernel "$image/vmlinuz" -initrd "$image/initrd" -append "$append" \
-    -drive file="$image/disk.img",format=raw,if=virtio,snapshot=on,cache=unsafe \
-    -drive file="$image/swap.img",format=raw,if=virtio,snapshot=on,cache=unsafe \
-    -drive file="$image/spare.img",format=raw,if=virtio,snapshot=on,cache=unsafe \
+    -drive file="$image/disk.img",format=raw,if=none,id=disk,snapshot=on,cache=unsafe \
+    -device virtio-blk-pci,drive=disk \
+    -drive file="$image/spare.img",format=raw,if=none,id=spare,snapshot=on,cache=unsafe \
+    -device virtio-blk-pci,drive=spare,serial=spare \
     -chardev socket,id=share,path="$run/share.sock" -device vhost-user-fs-pci,chardev=share,tag=share \
     -device virtio-rng-pci -serial file:"$run/console" \
     -device virtio-serial-pci -chardev stdio,id=out,signal=off "${channel[@]}" || ended=$?

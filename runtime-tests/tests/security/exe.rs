@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 
 use runtime_tests::command::{Cmd, wait_for};
-use runtime_tests::{Case, paths, sys};
+use runtime_tests::{Case, host, paths, sys};
 
 /// A copy of the binary: an attack that works destroys only that.
 struct Victim {
@@ -58,7 +58,7 @@ fn exe_of_an_entering_process() {
     let mut c = Case::new();
     let victim = Victim::new(&c);
     let log = attacker(&mut c, &victim, "attack-exe", &["CAP_SYS_PTRACE", "CAP_SYS_ADMIN"]);
-    for _ in 0..40 {
+    for _ in 0..host::rounds(40) {
         victim.cmd(&c, &["exec", &c.id, "/bin/true"]).go().ok();
         victim.assert_unharmed();
     }
@@ -80,7 +80,7 @@ fn the_runtime_as_the_images_program() {
     }
     let log = attacker(&mut c, &victim, "attack-exe", &["CAP_SYS_PTRACE", "CAP_SYS_ADMIN"]);
     for program in ["/entry", "/entry2", "/proc/self/exe", "/proc/thread-self/exe"] {
-        for _ in 0..15 {
+        for _ in 0..host::rounds(15) {
             // Whether that fails, and how, is up to the kernel; writing is what must not happen.
             victim.cmd(&c, &["exec", &c.id, program]).go();
             victim.assert_unharmed();
@@ -160,7 +160,7 @@ fn entering_process_cannot_be_looked_into() {
     let mut c = Case::new();
     let victim = Victim::new(&c);
     let log = attacker(&mut c, &victim, "attack-proc", &[]);
-    for _ in 0..60 {
+    for _ in 0..host::rounds(60) {
         victim.cmd(&c, &["exec", &c.id, "/bin/true"]).go().ok();
     }
     c.delete();

@@ -1,18 +1,14 @@
 //! CVE-2021-30465, CVE-2024-45310, GHSA-3q8j-pf29-vwv8: a sibling exchanges a
 //! directory and a link, atomically and without pause, while we work.
 //!
-//! Every round starts a container; `ROUNDS` changes how many.
+//! Every round starts a container.
 
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use runtime_tests::{Case, json, sys};
-
-fn rounds() -> usize {
-    std::env::var("ROUNDS").ok().and_then(|n| n.parse().ok()).unwrap_or(200)
-}
+use runtime_tests::{Case, host, json, sys};
 
 /// Runs `work` while a thread exchanges `a` and `b` as fast as it can.
 fn while_swapping(a: PathBuf, b: PathBuf, mut work: impl FnMut()) {
@@ -53,7 +49,7 @@ fn exchange_of_a_mount_parent() {
     c.set("/linux/devices", json!([{ "path": "/a/node", "type": "c", "major": 1, "minor": 3 }]));
     c.set("/process/cwd", "/a/cwd/deep");
     while_swapping(a.clone(), b.clone(), || {
-        for _ in 0..rounds() {
+        for _ in 0..host::rounds(200) {
             // May fail: the directory is a dangling link half the time.
             c.run();
             c.assert_canary_alone();
@@ -80,7 +76,7 @@ fn exchange_inside_a_shared_volume() {
     c.mount("/volume", "bind", volume.to_str().unwrap(), &["rbind"]);
     c.mount(&format!("/volume/a/{marker}"), "tmpfs", "tmpfs", &[]);
     while_swapping(volume.join("a"), volume.join("b"), || {
-        for _ in 0..rounds() / 2 {
+        for _ in 0..host::rounds(100) {
             c.run();
             let escaped = Path::new("/").join(&marker);
             let made = fs::remove_dir(&escaped).is_ok();
@@ -101,7 +97,7 @@ fn exchange_below_a_readonly_path() {
     }
     c.set("/linux/readonlyPaths", json!(["/a/keep"])).args(&["/bin/probe", "mountinfo"]);
     while_swapping(c.rootfs("a"), c.rootfs("b"), || {
-        for _ in 0..rounds() / 2 {
+        for _ in 0..host::rounds(100) {
             let list = c.run().ok().last_json();
             let kept: Vec<_> =
                 list.as_array().unwrap().iter().filter(|m| m["point"].as_str().unwrap().ends_with("/keep")).collect();
@@ -122,7 +118,7 @@ fn exchange_of_a_masked_path() {
     c.set("/linux/maskedPaths", json!(["/a"])).set("/linux/readonlyPaths", json!(["/a"]));
     c.args(&["/bin/probe", "mountinfo"]);
     while_swapping(a, b, || {
-        for _ in 0..rounds() / 4 {
+        for _ in 0..host::rounds(50) {
             let out = c.run();
             if out.code() == 0 {
                 assert!(!out.stdout.contains(c.canary().to_str().unwrap()), "{}", out.stdout);
@@ -144,7 +140,7 @@ fn exchange_of_proc() {
     c.set("/linux/sysctl", json!({ "net.ipv4.ip_forward": "1" })).set("/process/oomScoreAdj", 321);
     c.unset("/linux/maskedPaths").unset("/linux/readonlyPaths");
     while_swapping(c.rootfs("proc"), c.rootfs("proc2"), || {
-        for _ in 0..rounds() / 4 {
+        for _ in 0..host::rounds(50) {
             c.run();
             for name in ["sys/net/ipv4/ip_forward", "self/oom_score_adj"] {
                 assert_eq!(fs::read_to_string(c.rootfs("fake").join(name)).unwrap(), "fake", "{name}");

@@ -85,7 +85,7 @@ fn device_is_exchanged_for_a_link() {
                 let _ = fs::remove_file(&link);
             }
         });
-        for _ in 0..100 {
+        for _ in 0..host::rounds(100) {
             c.run();
         }
         stop.store(true, Ordering::Relaxed);
