@@ -31,6 +31,6 @@ impl Verb for Run {
     const NAME: &'static str = "run";
 
     fn run(self, ctx: &Context) -> Result<i32> {
-        container::run(&ctx.runtime_for_create()?, &self.options())
+        container::run(&ctx.runtime()?, &self.options())
     }
 }

@@ -18,7 +18,7 @@ mod exec;
 mod faults;
 pub mod features;
 mod hooks;
-mod lists;
+pub(crate) mod lists;
 mod mount_options;
 mod mounts;
 mod namespaces;
@@ -37,7 +37,7 @@ pub use exec::{exec_process, load_process};
 pub use features::features;
 pub use template::template;
 pub use update::{Current, Update, update};
-pub use validate::keeps_original_groups;
+pub use validate::{UNIT_PROPERTY, keeps_original_groups};
 
 /// The newest version of the runtime specification understood here.
 pub const OCI_VERSION: &str = "1.3.0";
