@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use runtime_tests::command::wait_for;
+use runtime_tests::sys::trace::{End, Harm, Who, harm_at};
 use runtime_tests::{Case, Cmd, host, json, leaks, require, sys};
 
 /// Is systemd the manager of this machine?
@@ -512,6 +513,40 @@ fn a_killed_create_leaves_what_delete_finds() {
     creating.wait().exits(143);
     assert_no_unit(&c, &unit);
     c.assert_nothing_left();
+}
+
+/// Killed at any of its system calls: `delete --force` finds everything, and
+/// neither a unit nor a placeholder stays. (Every fifth call.)
+#[test]
+fn create_killed_at_any_call() {
+    require!(systemd());
+    runtime_tests::reaper::start();
+    let (c, unit) = case();
+    c.write();
+    let (mut n, mut began) = (1, 0);
+    loop {
+        let mut command = std::process::Command::new(runtime_tests::paths::orlop());
+        command.arg("--root").arg(&c.root).args(["--systemd-cgroup", "create", &c.id]);
+        command.current_dir(&c.bundle).env(leaks::MARK, &c.id).stdin(std::process::Stdio::null());
+        let out = fs::File::create(c.dir.join("killed")).unwrap();
+        command.stdout(out.try_clone().unwrap()).stderr(out);
+        let end = harm_at(&mut command, Who::Parent, n, Harm::Kill).expect("ptrace");
+        // A process just made when the tracer ended may have been stopped by it.
+        leaks::processes(&c.id).into_iter().for_each(|pid| drop(sys::kill(pid, libc::SIGCONT)));
+        began += usize::from(show(&c, &unit, "LoadState") == "loaded");
+        c.delete();
+        // One that nobody was told about ends by itself, once its placeholder has.
+        wait_for("the unit's end", || (show(&c, &unit, "LoadState") == "not-found").then_some(()));
+        if let Err(left) = c.nothing_left() {
+            panic!("killed at call {n}: {left}");
+        }
+        match end {
+            End::Harmed { .. } => n += 5,
+            End::Completed { .. } => break,
+        }
+    }
+    // The scope of a create that was killed is mostly gone before one can look.
+    assert!(n > 100 && began >= 1, "{n} calls, {began} units seen");
 }
 
 // ---- a user's own systemd
