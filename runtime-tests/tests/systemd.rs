@@ -497,7 +497,7 @@ fn a_killed_create_leaves_what_delete_finds() {
     require!(systemd());
     let (mut c, unit) = case();
     let begun = c.dir.join("begun");
-    let script = format!("touch {}; sleep 1000", begun.display());
+    let script = format!("touch {}; exec sleep 1000", begun.display());
     c.set("/hooks/createRuntime", json!([{ "path": "/bin/sh", "args": ["sh", "-c", script] }]));
     let mut creating = create(&c).spawn();
     wait_for("the hook", || begun.exists().then_some(()));
