@@ -370,11 +370,10 @@ fn devices_are_denied_for_as_long_as_the_unit_lives() {
     let kmsg = "mknod /tmp/kmsg c 1 11 2>/dev/null; head -c1 </tmp/kmsg >/dev/null 2>&1 && echo open || echo denied";
     let null = "head -c1 </dev/null >/dev/null && echo open || echo denied";
     let attempt = |script: &str| c.exec(&[], &["/bin/sh", "-c", script]).go().text().to_owned();
-    for when in ["at first", "after daemon-reload", "after daemon-reexec"] {
-        match when {
-            "after daemon-reload" => drop(systemctl(&c, &["daemon-reload"])),
-            "after daemon-reexec" => drop(systemctl(&c, &["daemon-reexec"])),
-            _ => {}
+    // (Not daemon-reexec: systemctl finds nobody meanwhile, and other tests need it.)
+    for when in ["at first", "after daemon-reload"] {
+        if when != "at first" {
+            systemctl(&c, &["daemon-reload"]);
         }
         assert_eq!((attempt(kmsg).as_str(), attempt(null).as_str()), ("denied", "open"), "{when}");
     }
