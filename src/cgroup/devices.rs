@@ -80,7 +80,7 @@ fn replace(cgroup: BorrowedFd<'_>, fresh: bool, program: Option<&[Insn]>) -> Res
 }
 
 /// The initial user namespace maps all ids onto themselves.
-fn in_user_namespace() -> bool {
+pub(super) fn in_user_namespace() -> bool {
     std::fs::read_to_string("/proc/self/uid_map")
         .is_ok_and(|map| !map.split_ascii_whitespace().eq(["0", "0", "4294967295"]))
 }
@@ -88,6 +88,15 @@ fn in_user_namespace() -> bool {
 /// Compiles the config's rules followed by the built-in ones; `None` when that allows everything.
 pub fn compile(rules: &[DeviceRule]) -> Result<Option<Vec<Insn>>> {
     assemble(&reduce(rules.iter().chain(&BUILT_IN)))
+}
+
+/// What the config's rules and the built-in ones allow, when that can be said
+/// as a list; `None` when something wider is denied, and when all is allowed.
+pub(super) fn allow_list(rules: &[DeviceRule]) -> Option<Vec<DeviceRule>> {
+    let asked = reduce(rules.iter().chain(&BUILT_IN));
+    let all =
+        |r: &DeviceRule| r.kind.is_none() && r.major.is_none() && r.minor.is_none() && r.access == READ_WRITE_MKNOD;
+    (asked.iter().all(|r| r.allow) && !asked.iter().any(all)).then_some(asked)
 }
 
 /// Does `a` speak of every device `b` speaks of?

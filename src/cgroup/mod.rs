@@ -1,10 +1,12 @@
 //! The container's cgroup (v2): where it is, making it, its limits, freezing,
-//! killing, removing. cgroupfs is spoken to directly.
+//! killing, removing. Its files are spoken to directly, also when systemd is
+//! the manager and makes it.
 
 mod devices;
 mod fs;
 mod place;
 mod stats;
+mod systemd;
 mod update;
 mod watch;
 
@@ -19,9 +21,10 @@ use nix::sys::stat::{Mode, mkdirat};
 use nix::unistd::{Uid, UnlinkatFlags, fchownat, unlinkat};
 
 use crate::error::{Error, Result, Step};
+use crate::log;
 use crate::spec::plan::{CgroupPlan, CgroupSetting};
 
-pub use place::{Target, mount_point, plan};
+pub use place::{Planned, Target, mount_point, plan, plan_unit};
 pub use stats::Stats;
 pub use watch::{Oom, OomWatch};
 
@@ -39,8 +42,12 @@ const DELEGATE: [&str; 3] = ["cgroup.procs", "cgroup.subtree_control", "cgroup.t
 pub struct Cgroup {
     dir: OwnedFd,
     path: PathBuf,
-    /// Made by us just now, so nothing is attached to it yet.
+    /// Made just now, so nothing is attached to it yet (but what systemd may have, which stays).
     fresh: bool,
+    /// systemd's unit, when it is the manager.
+    unit: Option<systemd::Unit>,
+    /// The same, as long as it is new.
+    started: Option<systemd::Started>,
 }
 
 impl Cgroup {
@@ -58,12 +65,13 @@ impl Cgroup {
             let mut made = Vec::new();
             match make(root.as_fd(), target, missing, plan, &mut made) {
                 Ok(dir) => {
-                    let cgroup = Self { dir, path: target.path.clone(), fresh: target.made > 0 };
+                    let mut made = Self::new(dir, target);
+                    made.fresh = target.made > 0;
                     // Files that were read by whoever used it before are still charged to it.
-                    if plan.check_usage && !cgroup.fresh {
-                        cgroup.check_usage(&plan.settings)?;
+                    if plan.check_usage && !made.fresh {
+                        made.check_usage(&plan.settings)?;
                     }
-                    return Ok(cgroup);
+                    return Ok(made);
                 }
                 Err(e) => {
                     for dir in made.iter().rev() {
@@ -80,10 +88,42 @@ impl Cgroup {
         }
     }
 
+    /// Has systemd make the cgroup, with a unit around it.
+    ///
+    /// When it fails, there is no unit.
+    fn start(target: &Target, start: systemd::Start, plan: &CgroupPlan) -> Result<Self> {
+        let started = start.start(plan)?;
+        // It is there now; what is left to do is to have its controllers enabled, also
+        // those that systemd does not know (hugetlb, rdma, misc).
+        match Self::create(&Target { made: 0, ..target.clone() }, plan) {
+            Ok(cgroup) => Ok(Self { fresh: true, started: Some(started), ..cgroup }),
+            Err(e) => {
+                started.undo();
+                Err(e)
+            }
+        }
+    }
+
+    fn new(dir: OwnedFd, target: &Target) -> Self {
+        Self { dir, path: target.path.clone(), fresh: false, unit: target.unit.clone(), started: None }
+    }
+
     /// Opens a cgroup that is there.
     pub fn open(path: &Path) -> Result<Self> {
-        let dir = fs::open_dir(AT_FDCWD, path).step_at("cannot open the cgroup", path)?;
-        Ok(Self { dir, path: path.to_owned(), fresh: false })
+        Self::open_target(&Target { path: path.to_owned(), ..Target::default() })
+    }
+
+    /// Opens a container's cgroup, which is there.
+    pub fn open_target(target: &Target) -> Result<Self> {
+        let dir = fs::open_dir(AT_FDCWD, &target.path).step_at("cannot open the cgroup", &target.path)?;
+        Ok(Self::new(dir, target))
+    }
+
+    /// Init is in it now: what held its place goes.
+    pub fn inhabited(&mut self) {
+        if let Some(started) = &mut self.started {
+            started.inhabited();
+        }
     }
 
     /// The directory, as `CLONE_INTO_CGROUP` takes it.
@@ -96,12 +136,19 @@ impl Cgroup {
         &self.path
     }
 
+    /// Sets everything the plan says, device rules included, and lets the
+    /// manager know.
+    pub fn configure(&mut self, plan: &CgroupPlan) -> Result<()> {
+        self.apply(plan)?;
+        self.started.as_mut().map_or(Ok(()), |started| started.tell(plan))
+    }
+
     /// Sets everything the plan says, device rules and owner included.
     ///
     /// Two settings in a row for the same field are two ways to say one thing,
     /// the better one first (`io.bfq.weight`, `io.weight`): the second is
     /// for kernels that lack the file of the first.
-    pub fn apply(&self, plan: &CgroupPlan) -> Result<()> {
+    fn apply(&self, plan: &CgroupPlan) -> Result<()> {
         let mut settings = plan.settings.iter().peekable();
         while let Some(setting) = settings.next() {
             let other_way = settings.next_if(|next| is_alternative(setting, next));
@@ -245,7 +292,12 @@ impl Cgroup {
     /// for it and are empty.
     ///
     /// Waits for processes that are dying, and fails for those that are not.
+    /// systemd's unit is stopped first; that it cannot be is no error, because
+    /// a scope ends with its cgroup.
     pub fn remove(target: &Target) -> Result<()> {
+        if let Some(Err(e)) = target.unit.as_ref().map(systemd::Unit::stop) {
+            log::warn(&e.to_string());
+        }
         match fs::rmdir(AT_FDCWD, &target.path) {
             Err(Errno::EBUSY | Errno::ENOTEMPTY) => remove_busy(&target.path)?,
             done => done.step_at("cannot remove the cgroup", &target.path)?,

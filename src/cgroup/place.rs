@@ -1,5 +1,6 @@
 //! Where the container's cgroup is to be, found out without touching anything.
 
+use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Component, Path, PathBuf};
@@ -9,7 +10,7 @@ use nix::fcntl::AT_FDCWD;
 use nix::sys::statfs::{CGROUP2_SUPER_MAGIC, statfs};
 use serde::{Deserialize, Serialize};
 
-use super::{check_controllers, fs, processes};
+use super::{Cgroup, check_controllers, fs, processes, systemd};
 use crate::error::{Error, Result, Step};
 use crate::spec::plan::CgroupPlan;
 
@@ -27,6 +28,27 @@ pub struct Target {
     pub mount: PathBuf,
     /// How many trailing components of `path` did not exist, and so are ours to remove.
     pub made: usize,
+    /// The unit, when systemd is the manager.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) unit: Option<systemd::Unit>,
+}
+
+/// A cgroup that can be made.
+#[derive(Debug)]
+pub struct Planned {
+    /// Where it will be.
+    pub target: Target,
+    start: Option<systemd::Start>,
+}
+
+impl Planned {
+    /// Makes it. When that fails nothing is left of it.
+    pub fn create(self, plan: &CgroupPlan) -> Result<Cgroup> {
+        match self.start {
+            Some(start) => Cgroup::start(&self.target, start, plan),
+            None => Cgroup::create(&self.target, plan),
+        }
+    }
 }
 
 impl Target {
@@ -46,15 +68,43 @@ pub fn mount_point() -> Option<&'static Path> {
 
 /// Finds the container's cgroup and checks that it can be used as one: no
 /// processes in it, not frozen, not threaded, its settings' controllers there.
-pub fn plan(plan: &CgroupPlan, id: &str) -> Result<Target> {
-    let mount = mount_point().ok_or_else(|| {
-        Error::new("no cgroup v2 found")
-            .path("/sys/fs/cgroup")
-            .hint("mount one there: mount -t cgroup2 none /sys/fs/cgroup")
-    })?;
+pub fn plan(plan: &CgroupPlan, id: &str) -> Result<Planned> {
+    let mount = cgroup2()?;
     let below = place(plan.path.as_deref(), id, || {
         fs::read(AT_FDCWD, "/proc/self/cgroup").step_at("cannot find our own cgroup", "/proc/self/cgroup")
     })?;
+    target(plan, mount, &below).map(|target| Planned { target, start: None })
+}
+
+/// The same when systemd is the manager: finds it, and the unit that is to be
+/// made. The settings are changed into what both systemd and the cgroup's files
+/// can hold. Waiting for systemd ends when `interrupt` becomes readable.
+pub fn plan_unit(
+    plan: &mut CgroupPlan,
+    id: &str,
+    annotations: &BTreeMap<String, String>,
+    interrupt: BorrowedFd<'_>,
+) -> Result<Planned> {
+    let mount = cgroup2()?;
+    let start = systemd::Start::new(plan.path.as_deref(), id, annotations, interrupt)?;
+    systemd::agree(&mut plan.settings, None);
+    let target = target(plan, mount, &start.below())?;
+    if target.made == 0 {
+        start.check_unused()?;
+    }
+    // Its parents are systemd's to remove.
+    Ok(Planned { target: Target { made: 1, unit: Some(start.unit.clone()), ..target }, start: Some(start) })
+}
+
+fn cgroup2() -> Result<&'static Path> {
+    mount_point().ok_or_else(|| {
+        Error::new("no cgroup v2 found")
+            .path("/sys/fs/cgroup")
+            .hint("mount one there: mount -t cgroup2 none /sys/fs/cgroup")
+    })
+}
+
+fn target(plan: &CgroupPlan, mount: &Path, below: &Path) -> Result<Target> {
     let root = fs::open_dir(AT_FDCWD, mount).step_at("cannot open the cgroup mount", mount)?;
     // The root offers whatever can be enabled on the way down; whether it
     // can be is known when that is tried.
@@ -62,7 +112,7 @@ pub fn plan(plan: &CgroupPlan, id: &str) -> Result<Target> {
         let offered = fs::read(root.as_fd(), "cgroup.controllers").step_at("cannot list controllers", mount)?;
         check_controllers(&plan.settings, &offered, &mount.join("cgroup.controllers"))?;
     }
-    let mut target = Target { path: mount.join(&below), mount: mount.to_owned(), made: 0 };
+    let mut target = Target { path: mount.join(below), mount: mount.to_owned(), ..Target::default() };
     for level in below.ancestors().filter(|l| !l.as_os_str().is_empty()) {
         let path = mount.join(level);
         let dir = fs::open_dir(root.as_fd(), level).step_at("cannot open the cgroup", &path);

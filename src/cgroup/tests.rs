@@ -7,6 +7,11 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use super::*;
 use crate::spec::plan::{DeviceRule, DeviceType};
 
+/// The place alone: nobody but cgroupfs makes these.
+fn target_of(plan: &CgroupPlan) -> Result<Target> {
+    super::plan(plan, "id").map(|planned| planned.target)
+}
+
 static NEXT: AtomicU32 = AtomicU32::new(0);
 
 /// A cgroup of a test: a name of its own, removed with all in it at the end.
@@ -39,7 +44,7 @@ impl Scratch {
 
     fn make(&self, below: &str) -> (Target, Cgroup) {
         let plan = self.plan(below);
-        let target = super::plan(&plan, "id").unwrap();
+        let target = target_of(&plan).unwrap();
         let cgroup = Cgroup::create(&target, &plan).unwrap();
         (target, cgroup)
     }
@@ -80,7 +85,7 @@ fn setting(field: &str, controller: &str, file: &str, value: &str) -> CgroupSett
 fn made_nested_and_removed() {
     let Some(scratch) = Scratch::new() else { return };
     let plan = scratch.plan("a/b/c");
-    let target = super::plan(&plan, "id").unwrap();
+    let target = target_of(&plan).unwrap();
     assert_eq!((target.made, &target.path), (3, &scratch.path.join("a/b/c")));
     assert!(!target.path.exists(), "planning touches nothing");
     let cgroup = Cgroup::create(&target, &plan).unwrap();
@@ -111,7 +116,7 @@ fn parent_vanishing_between_plan_and_create() {
     let Some(scratch) = Scratch::new() else { return };
     let (first, _a) = scratch.make("pod/a");
     let plan = scratch.plan("pod/b");
-    let target = super::plan(&plan, "id").unwrap();
+    let target = target_of(&plan).unwrap();
     assert_eq!(target.made, 1);
     Cgroup::remove(&first).unwrap();
     Cgroup::create(&target, &plan).unwrap();
@@ -149,14 +154,14 @@ fn unfit_cgroups_are_refused() {
     let Some(scratch) = Scratch::new() else { return };
     let (_, cgroup) = scratch.make("used/sub");
     let mut child = sleeper(&cgroup);
-    let e = super::plan(&scratch.plan("used"), "id").unwrap_err().to_string();
+    let e = target_of(&scratch.plan("used")).unwrap_err().to_string();
     assert!(e.starts_with("container's cgroup is not empty: 1 process(es) found"), "{e}");
     cgroup.kill().unwrap();
     child.wait().unwrap();
 
     cgroup.set_frozen(true).unwrap();
     for below in ["used/sub", "used/sub/new"] {
-        let e = super::plan(&scratch.plan(below), "id").unwrap_err().to_string();
+        let e = target_of(&scratch.plan(below)).unwrap_err().to_string();
         assert!(e.starts_with("container's cgroup unexpectedly frozen"), "{e}");
     }
     // Made by hand: beside siblings with controllers nothing can be threaded.
@@ -164,7 +169,7 @@ fn unfit_cgroups_are_refused() {
     std::fs::create_dir(scratch.path.join("threads")).unwrap();
     std::fs::write(scratch.path.join("threads/cgroup.type"), "threaded").unwrap();
     for below in ["threads", "threads/new", "new"] {
-        let e = super::plan(&scratch.plan(below), "id").unwrap_err().to_string();
+        let e = target_of(&scratch.plan(below)).unwrap_err().to_string();
         assert!(e.starts_with("cgroup cannot hold a container: "), "{e}");
     }
 }
@@ -174,10 +179,10 @@ fn absent_controller_is_named() {
     let Some(scratch) = Scratch::new() else { return };
     let mut plan = scratch.plan("a");
     plan.settings = vec![setting("linux.resources.nonesuch.limit", "nonesuch", "nonesuch.max", "1")];
-    let e = super::plan(&plan, "id").unwrap_err().to_string();
+    let e = target_of(&plan).unwrap_err().to_string();
     assert!(e.contains("linux.resources.nonesuch.limit: ") && e.contains("controller nonesuch"), "{e}");
     assert!(e.contains("cgroup.controllers"), "{e}");
-    let target = super::plan(&scratch.plan("a"), "id").unwrap();
+    let target = target_of(&scratch.plan("a")).unwrap();
     let e = Cgroup::create(&target, &plan).unwrap_err().to_string();
     assert!(e.contains("cgroup.subtree_control"), "{e}");
     assert!(!target.path.exists(), "a failed create leaves nothing");

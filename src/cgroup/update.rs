@@ -2,7 +2,7 @@
 
 use nix::errno::Errno;
 
-use super::{Cgroup, asks_nothing, fs, is_alternative};
+use super::{Cgroup, asks_nothing, fs, is_alternative, systemd};
 use crate::error::{Error, Result, Step};
 use crate::spec::plan::CgroupSetting;
 
@@ -20,23 +20,38 @@ struct Change<'a> {
 }
 
 impl Cgroup {
-    /// Writes every setting. When the kernel refuses one, those before it get
-    /// their old values back.
+    /// Writes every setting, and lets the manager know. When the kernel or the
+    /// manager refuses one, all that were written get their old values back.
     pub fn update(&self, settings: &[CgroupSetting]) -> Result<()> {
+        let Some(unit) = &self.unit else { return self.write_all(settings).map(drop) };
+        let mut settings = settings.to_vec();
+        let now = self.text("cpu.max");
+        let period = now.as_deref().and_then(|text| text.split_once(' ')?.1.trim().parse().ok());
+        systemd::agree(&mut settings, period);
+        let changes = self.write_all(&settings)?;
+        // systemd checks all of a call before it does any of it.
+        unit.update(&settings).map_err(|e| self.undone(e, &changes))
+    }
+
+    fn write_all<'a>(&self, settings: &'a [CgroupSetting]) -> Result<Vec<Change<'a>>> {
         self.check(settings)?;
         let mut changes = self.prepare(settings)?;
         arrange(&mut changes);
         for (i, change) in changes.iter().enumerate() {
             let setting = change.setting;
             if let Err(e) = fs::write(self.fd(), &setting.file, &setting.value) {
-                let error = self.refused(setting, e);
-                return Err(match self.take_back(&changes[..i]) {
-                    None => error,
-                    Some(lost) => error.hint(format!("and the old value of {lost} could not be written back")),
-                });
+                return Err(self.undone(self.refused(setting, e), &changes[..i]));
             }
         }
-        Ok(())
+        Ok(changes)
+    }
+
+    /// The error, once the changes before it have been taken back.
+    fn undone(&self, error: Error, changes: &[Change<'_>]) -> Error {
+        match self.take_back(changes) {
+            None => error,
+            Some(lost) => error.hint(format!("and the old value of {lost} could not be written back")),
+        }
     }
 
     /// The text of one of its files; `None` when it cannot be read.

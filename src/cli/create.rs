@@ -70,6 +70,6 @@ impl Verb for Create {
     const ENTERS: bool = true;
 
     fn run(self, ctx: &Context) -> Result<i32> {
-        container::create(&ctx.runtime_for_create()?, &self.shared.options()).map(|()| 0)
+        container::create(&ctx.runtime()?, &self.shared.options()).map(|()| 0)
     }
 }

@@ -36,7 +36,7 @@ pub struct Globals {
     /// The same as --cgroup-manager systemd
     #[arg(long)]
     pub systemd_cgroup: bool,
-    /// Who makes cgroups: cgroupfs, systemd (not there yet) or disabled [default: cgroupfs]
+    /// Who makes cgroups: cgroupfs, systemd or disabled [default: cgroupfs]
     #[arg(long, value_name = "MANAGER")]
     pub cgroup_manager: Option<String>,
     /// true, false or auto; accepted for runc and crun callers, found out by itself
@@ -134,19 +134,6 @@ impl Context {
             None => default_root(nix::unistd::geteuid().is_root(), xdg_runtime_dir(), in_user_namespace)?,
         };
         Ok(Runtime { root, root_given: self.root.is_some(), manager: self.manager })
-    }
-
-    /// The same for the verbs that make a cgroup. The others find the manager
-    /// in the saved state, and get whatever flag their caller always passes.
-    ///
-    /// # Errors
-    /// As [`Context::runtime`], and for the manager that is not there yet.
-    pub fn runtime_for_create(&self) -> Result<Runtime> {
-        if self.manager == Manager::Systemd {
-            return Err(Error::new("the systemd cgroup manager is not supported yet")
-                .hint("use --cgroup-manager cgroupfs, or set the engine to cgroupfs"));
-        }
-        self.runtime()
     }
 }
 

@@ -32,6 +32,6 @@ impl Verb for Run {
     const ENTERS: bool = true;
 
     fn run(self, ctx: &Context) -> Result<i32> {
-        container::run(&ctx.runtime_for_create()?, &self.options())
+        container::run(&ctx.runtime()?, &self.options())
     }
 }

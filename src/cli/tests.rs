@@ -289,7 +289,7 @@ fn globals_stop_at_the_command() {
     ];
     let (ctx, rest) = global(&line).unwrap();
     assert_eq!(rest, words(&["state", "--root", "x"]));
-    let rt = ctx.runtime_for_create().unwrap();
+    let rt = ctx.runtime().unwrap();
     assert_eq!((rt.root.as_path(), rt.root_given), (Path::new("/r"), true));
     assert_eq!(rt.manager, crate::container::Manager::Disabled);
     for bad in [&["--rootless=x"], &["--cgroup-manager=x"]] {
@@ -300,15 +300,18 @@ fn globals_stop_at_the_command() {
 }
 
 #[test]
-fn the_systemd_manager_is_refused_where_it_matters() {
-    for flags in [&["--systemd-cgroup"], &["--cgroup-manager=systemd"]] {
-        let (ctx, _) = global(&[flags, &["--root=/r"][..]].concat()).unwrap();
-        let e = ctx.runtime_for_create().unwrap_err().to_string();
-        assert!(e.starts_with("the systemd cgroup manager is not supported yet"), "{e}");
-        assert!(ctx.runtime().is_ok());
+fn who_makes_cgroups() {
+    use crate::container::Manager;
+    for (flags, wanted) in [
+        (&["--systemd-cgroup"][..], Manager::Systemd),
+        (&["--cgroup-manager=systemd"], Manager::Systemd),
+        (&["--systemd-cgroup", "--cgroup-manager", "cgroupfs"], Manager::Cgroupfs),
+        (&["--systemd-cgroup=false"], Manager::Cgroupfs),
+        (&[], Manager::Cgroupfs),
+    ] {
+        let (ctx, _) = global(&[flags, &["--root=/r"]].concat()).unwrap();
+        assert_eq!(ctx.runtime().unwrap().manager, wanted, "{flags:?}");
     }
-    let (ctx, _) = global(&["--systemd-cgroup=false", "--root=/r"]).unwrap();
-    assert!(ctx.runtime_for_create().is_ok());
 }
 
 #[test]

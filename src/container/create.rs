@@ -1,7 +1,7 @@
 //! `create` and `run`: from a bundle to a container.
 
 use std::ffi::CString;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -40,7 +40,7 @@ pub fn create(rt: &Runtime, o: &CreateOptions) -> Result<()> {
     protect::ensure()?;
     let inherit = InheritedFds::find(o.preserve_fds);
     let interrupts = Interrupts::hold()?;
-    let prepared = Prepared::new(rt, o, inherit, true)?;
+    let prepared = Prepared::new(rt, o, inherit, true, &interrupts)?;
     let mut making = Making::begin(rt, prepared, WaitFor::Start)?;
     making.bring_up(&interrupts, WaitFor::Start, None)?;
     making.finish().map(drop)
@@ -55,7 +55,7 @@ pub fn run(rt: &Runtime, o: &RunOptions) -> Result<i32> {
     protect::ensure()?;
     let inherit = InheritedFds::find(o.create.preserve_fds);
     let interrupts = Interrupts::hold()?;
-    let prepared = Prepared::new(rt, &o.create, inherit, o.detach)?;
+    let prepared = Prepared::new(rt, &o.create, inherit, o.detach, &interrupts)?;
     let terminal = prepared.plan.process.as_ref().is_some_and(|p| p.terminal);
     if prepared.process_json.is_none() {
         return Err(Error::field("process", "missing, so there is nothing to run"));
@@ -111,7 +111,7 @@ struct Prepared {
     manager: Manager,
     plan: Plan,
     process_json: Option<String>,
-    target: Option<cgroup::Target>,
+    cgroup: Option<cgroup::Planned>,
     rdt: Option<rdt::Target>,
     join: Vec<(usize, NamespaceKind, OwnedFd)>,
     procfs: Procfs,
@@ -122,7 +122,13 @@ struct Prepared {
 }
 
 impl Prepared {
-    fn new(rt: &Runtime, o: &CreateOptions, inherit: InheritedFds, detached: bool) -> Result<Self> {
+    fn new(
+        rt: &Runtime,
+        o: &CreateOptions,
+        inherit: InheritedFds,
+        detached: bool,
+        interrupts: &Interrupts,
+    ) -> Result<Self> {
         check_id(&o.id)?;
         if rt.dir(&o.id).exists() {
             return Err(already_exists(&o.id));
@@ -135,11 +141,7 @@ impl Prepared {
         let terminal = loaded.plan.process.as_ref().is_some_and(|p| p.terminal);
         check_terminal(terminal, o.console_socket.is_some(), detached)?;
         preflight::check(&loaded.plan, o, rt.manager)?;
-        let target = match rt.manager {
-            Manager::Disabled => None,
-            Manager::Systemd => return Err(Error::new("the systemd cgroup manager is not supported yet")),
-            Manager::Cgroupfs => Some(cgroup::plan(&loaded.plan.cgroup, &o.id)?),
-        };
+        let cgroup = plan_cgroup(rt.manager, &mut loaded.plan, &o.id, interrupts)?;
         let rdt = loaded.plan.rdt.as_ref().map(|plan| rdt::plan(&rdt::mount_point()?, plan, &o.id)).transpose()?;
         Ok(Self {
             id: o.id.clone(),
@@ -147,7 +149,7 @@ impl Prepared {
             join: open_joined(&loaded.plan.namespaces)?,
             plan: loaded.plan,
             process_json: loaded.process_json,
-            target,
+            cgroup,
             rdt,
             procfs: Procfs::open().step_at("cannot open procfs", "/proc")?,
             outputs: Outputs::open(o.pid_file.as_deref(), o.console_socket.as_deref(), o.pidfd_socket.as_deref())?,
@@ -167,7 +169,7 @@ impl Prepared {
             annotations: plan.annotations.clone(),
             owner: nix::unistd::getuid().as_raw(),
             manager: self.manager,
-            cgroup: self.target.clone(),
+            cgroup: self.cgroup.as_ref().map(|c| c.target.clone()),
             rdt: self.rdt.clone(),
             own_pids: plan.namespaces.is_new(NamespaceKind::Pid),
             init_pidfd_inode: None,
@@ -182,11 +184,27 @@ impl Prepared {
             id: self.id.clone(),
             created: log::timestamp(SystemTime::now()),
             config: SavedConfig { rootfs: plan.rootfs.clone() },
-            cgroup_paths: self.target.iter().map(|t| (String::new(), t.path.clone())).collect(),
+            cgroup_paths: self.cgroup.iter().map(|c| (String::new(), c.target.path.clone())).collect(),
             orlop: own,
             ..State::default()
         })
     }
+}
+
+/// Where the cgroup will be; `None` if there is to be none.
+fn plan_cgroup(
+    manager: Manager,
+    plan: &mut Plan,
+    id: &str,
+    interrupts: &Interrupts,
+) -> Result<Option<cgroup::Planned>> {
+    let planned = match manager {
+        Manager::Disabled => return Ok(None),
+        Manager::Cgroupfs => cgroup::plan(&plan.cgroup, id),
+        Manager::Systemd => cgroup::plan_unit(&mut plan.cgroup, id, &plan.annotations, interrupts.as_fd())
+            .map_err(|e| interrupts.explain(e)),
+    };
+    planned.map(Some)
 }
 
 /// The bundle as the kernel names it: absolute, symlinks resolved.
@@ -225,18 +243,19 @@ impl Making {
 
     /// Makes cgroup and init, and serves init until it is ready.
     fn bring_up(&mut self, interrupts: &Interrupts, wait: WaitFor, console: Option<OwnedFd>) -> Result<()> {
-        if let Some(target) = &self.prepared.target {
-            self.cgroup = Some(Cgroup::create(target, &self.prepared.plan.cgroup)?);
+        if let Some(planned) = self.prepared.cgroup.take() {
+            let made = planned.create(&self.prepared.plan.cgroup);
+            self.cgroup = Some(made.map_err(|e| interrupts.explain(e))?);
         }
         if let (Some(group), Some(plan)) = (&mut self.state.orlop.rdt, &self.prepared.plan.rdt) {
             group.make(&plan.lines)?;
         }
         let lock = if wait == WaitFor::Start { Some(self.handle.lock_created()?) } else { None };
         self.fork(lock, console)?;
-        let cgroup = self.cgroup.as_ref();
         // Init makes its namespaces and mounts at the same time.
-        if let Some(cgroup) = cgroup {
-            cgroup.apply(&self.prepared.plan.cgroup)?;
+        if let Some(cgroup) = &mut self.cgroup {
+            cgroup.inhabited();
+            cgroup.configure(&self.prepared.plan.cgroup).map_err(|e| interrupts.explain(e))?;
         }
         let child = self.child.as_mut().ok_or_else(|| Error::new("there is no init"))?;
         self.state.set_init(child.pid, &child.pidfd)?;
@@ -271,6 +290,8 @@ impl Making {
         // This copy must undo nothing, and not hold the lock of a parent that died.
         self.done = true;
         self.lock = None;
+        // Nor keep a connection to systemd open until the program is started.
+        self.cgroup = None;
         let prepared = &mut self.prepared;
         let start = match (self.listener.take(), lock) {
             (Some(listener), Some(lock)) => Start::OnConnect { listener, lock },
@@ -373,7 +394,6 @@ pub fn keyring_name(id: &str) -> Option<CString> {
 
 /// prestart and createRuntime hooks, in the runtime's namespaces.
 fn host_hooks(plan: &Plan, state: &State, interrupts: &Interrupts) -> Result<()> {
-    use std::os::fd::AsFd;
     let report = HookState {
         oci_version: &plan.oci_version,
         id: &state.id,

@@ -283,7 +283,7 @@ fn make_root(root: &Path) -> Result<()> {
 /// The errno of open(2).
 pub fn open_cgroup(state: &State) -> Result<Option<Cgroup>> {
     let Some(target) = &state.orlop.cgroup else { return Ok(None) };
-    match Cgroup::open(&target.path) {
+    match Cgroup::open_target(target) {
         Ok(cgroup) => Ok(Some(cgroup)),
         Err(e) if matches!(e.raw_errno(), Some(libc::ENOENT | libc::ENODEV)) => Ok(None),
         Err(e) => Err(e),

@@ -9,7 +9,7 @@ pub enum Manager {
     /// orlop writes to cgroupfs itself.
     #[default]
     Cgroupfs,
-    /// systemd makes a scope (not there yet: refused with a clear error).
+    /// systemd makes it, as that of a scope or slice.
     Systemd,
     /// No cgroup at all.
     Disabled,

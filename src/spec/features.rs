@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::mount_options::OPTIONS;
 use super::mounts::LABEL_ANNOTATION;
 use super::scheduling::{FLAGS, MODES};
-use super::validate::{KEEP_GROUPS, supported_namespaces};
+use super::validate::{KEEP_GROUPS, UNIT_PROPERTY, supported_namespaces};
 use super::{OCI_VERSION, hooks};
 
 /// The oldest version of the specification a config may have.
@@ -27,7 +27,7 @@ pub fn features() -> Value {
         "linux": {
             "namespaces": namespaces,
             "capabilities": capabilities,
-            "cgroup": {"v1": false, "v2": true, "systemd": false, "systemdUser": false, "rdma": true},
+            "cgroup": {"v1": false, "v2": true, "systemd": true, "systemdUser": true, "rdma": true},
             "seccomp": {"enabled": false},
             "apparmor": {"enabled": true},
             "selinux": {"enabled": true},
@@ -40,6 +40,6 @@ pub fn features() -> Value {
             "netDevices": {"enabled": false},
         },
         "annotations": {"org.orlop.version": env!("CARGO_PKG_VERSION")},
-        "potentiallyUnsafeConfigAnnotations": [KEEP_GROUPS, LABEL_ANNOTATION],
+        "potentiallyUnsafeConfigAnnotations": [KEEP_GROUPS, LABEL_ANNOTATION, UNIT_PROPERTY],
     })
 }

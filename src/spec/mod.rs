@@ -18,7 +18,7 @@ mod exec;
 mod faults;
 pub mod features;
 mod hooks;
-mod lists;
+pub(crate) mod lists;
 mod mount_options;
 mod mounts;
 mod namespaces;
@@ -39,7 +39,7 @@ pub use features::features;
 pub use rdt::{Schema, check_name as check_rdt_name};
 pub use template::template;
 pub use update::{Current, Update, update};
-pub use validate::keeps_original_groups;
+pub use validate::{UNIT_PROPERTY, keeps_original_groups};
 
 /// The newest version of the runtime specification understood here.
 pub const OCI_VERSION: &str = "1.3.0";

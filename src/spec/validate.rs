@@ -12,6 +12,10 @@ use super::{devices, hooks, mount_options, mounts, namespaces, process, rdt, res
 /// The newest minor version of the specification understood here.
 const MINOR: u64 = 3;
 
+/// Annotations with this before a property's name set that property of the
+/// container's systemd unit (a runc extension).
+pub const UNIT_PROPERTY: &str = "org.systemd.property.";
+
 /// The annotation that leaves the supplementary groups alone.
 pub(crate) const KEEP_GROUPS: &str = "run.oci.keep_original_groups";
 
