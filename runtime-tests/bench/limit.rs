@@ -1,8 +1,5 @@
 //! The smallest memory limit that a container still starts with.
 
-use crate::arena::Arena;
-use crate::measure::Lane;
-
 /// Limits tried are multiples of this many KiB.
 const STEP: u64 = 32;
 /// More than this, in KiB, nobody needs.
@@ -10,14 +7,12 @@ const MOST: u64 = 16 * 1024;
 /// It has to go well so many times in a row.
 const TIMES: usize = 3;
 
-/// That limit in KiB; `None` where no container can have one.
-pub fn least(lane: &Lane, arena: &Arena) -> Result<Option<u64>, String> {
-    if !arena.controllers().split_whitespace().any(|c| c == "memory") {
-        return Ok(None);
-    }
+/// That limit in KiB, where `starts` says whether so many are enough; `None`
+/// when nothing is.
+pub fn least(starts: impl Fn(u64) -> Result<bool, String>) -> Result<Option<u64>, String> {
     let enough = |steps| {
         for _ in 0..TIMES {
-            if !lane.runs_within(steps * STEP)? {
+            if !starts(steps * STEP)? {
                 return Ok(false);
             }
         }

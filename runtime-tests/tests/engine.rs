@@ -232,15 +232,6 @@ fn not_there_yet_is_said() {
 }
 
 #[test]
-fn systemd_is_refused_until_it_is_there() {
-    let c = Case::new();
-    c.write();
-    let out = c.orlop(&["--systemd-cgroup", "create", "-b"]).arg(&c.bundle).arg(&c.id).go().exits(1);
-    assert!(out.stderr.contains("systemd"), "{}", out.stderr);
-    c.assert_nothing_left();
-}
-
-#[test]
 fn without_any_cgroup() {
     let mut c = Case::new();
     c.args(&["/bin/sleep", "1000"]);
