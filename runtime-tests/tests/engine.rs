@@ -380,15 +380,15 @@ fn run_keeps_the_container_when_asked() {
 #[test]
 fn run_forwards_signals() {
     let mut c = Case::new();
-    c.args(&["/bin/probe", "trap", "1", "2", "10", "15"]);
+    c.args(&["/bin/probe", "trap", "1", "2", "10", "34", "15"]);
     let run = c.launch("run", &[], &c.id).spawn();
     wait_for("ready", || run.stdout_so_far().contains("ready").then_some(()));
-    for signal in [1, 2, 10, 15] {
+    for signal in [1, 2, 10, 34, 15] {
         sys::kill(run.pid(), signal).unwrap();
         std::thread::sleep(Duration::from_millis(50));
     }
     let out = run.wait().exits(55);
-    assert_eq!(out.stdout, "ready\nsignal 1\nsignal 2\nsignal 10\nsignal 15\n");
+    assert_eq!(out.stdout, "ready\nsignal 1\nsignal 2\nsignal 10\nsignal 34\nsignal 15\n");
 }
 
 #[test]

@@ -5,7 +5,6 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::signal::SigSet;
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::termios::{SpecialCharacterIndices, Termios, tcgetattr};
 
@@ -33,7 +32,8 @@ pub struct Foreground<'a> {
 /// The errno of poll(2) and the like; the process is not killed then.
 pub fn attend(front: Foreground<'_>, mut relay: Option<Relay>) -> Result<i32> {
     let step = "cannot read signals";
-    let signals = SignalFd::with_flags(&SigSet::all(), SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK).step(step)?;
+    let signals = SignalFd::with_flags(&sys::process::every_signal(), SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)
+        .step(step)?;
     let exit = loop {
         if let Some(exit) = turn(&front, &signals, relay.as_mut())? {
             break exit;

@@ -36,7 +36,19 @@ pub fn set_attributes(process: &Process, proc: &Procfs) -> Result<()> {
             if e == Errno::EPERM { error.hint("raising a hard limit needs CAP_SYS_RESOURCE") } else { error }
         })?;
     }
-    Ok(())
+    if process.keep_groups { Ok(()) } else { set_groups(process, proc) }
+}
+
+/// setgroups(2). Where a user namespace forbids it (user_namespaces(7)) the
+/// caller's groups stay, which is an error only if others were asked for.
+fn set_groups(process: &Process, proc: &Procfs) -> Result<()> {
+    let Err(e) = ids::set_groups(&process.additional_gids) else { return Ok(()) };
+    let denied = e == Errno::EPERM && proc.read(c"self/setgroups").is_ok_and(|text| text.starts_with(b"deny"));
+    if denied && process.additional_gids.is_empty() {
+        return Ok(());
+    }
+    let e = Error::sys("cannot set the supplementary groups", e).in_field("process.user.additionalGids");
+    Err(if denied { e.hint("the user namespace forbids it: it has no range of group ids") } else { e })
 }
 
 fn sched_attr(s: &Scheduler) -> libc::sched_attr {
@@ -52,7 +64,7 @@ fn sched_attr(s: &Scheduler) -> libc::sched_attr {
     }
 }
 
-/// Becomes the user of the config with its groups and capabilities. The order
+/// Becomes the user of the config with its capabilities. The order
 /// is capabilities(7)'s: the bounding set while `CAP_SETPCAP` is there, ids
 /// with the permitted set kept, then the sets, then ambient, which needs both.
 ///
@@ -63,9 +75,6 @@ pub fn become_user(process: &Process) -> Result<()> {
     if let Some(caps) = &process.capabilities {
         drop_bounding(caps.bounding).map_err(bounding)?;
         ids::keep_caps(true).step("cannot keep capabilities")?;
-    }
-    if !process.keep_groups {
-        set_groups(process)?;
     }
     let id = Some(process.gid);
     ids::set_gids(id, id, id).step("cannot set the group id").map_err(|e| e.in_field("process.user.gid"))?;
@@ -79,14 +88,6 @@ pub fn become_user(process: &Process) -> Result<()> {
         ids::no_new_privs().step("cannot set no_new_privs").map_err(|e| e.in_field("process.noNewPrivileges"))?;
     }
     Ok(())
-}
-
-/// setgroups(2), silently left out where a user namespace forbids it.
-fn set_groups(process: &Process) -> Result<()> {
-    match ids::set_groups(&process.additional_gids) {
-        Ok(()) => Ok(()),
-        Err(e) => Err(Error::sys("cannot set the supplementary groups", e).in_field("process.user.additionalGids")),
-    }
 }
 
 fn drop_bounding(keep: u64) -> Result<()> {

@@ -202,9 +202,6 @@ fn check_cwd(process: &Process) -> Result<()> {
 /// Looks at files as the container's user does, for the time of the lookup.
 fn put_on(process: &Process) -> Result<()> {
     let step = "cannot look the program up as its user";
-    if !process.keep_groups {
-        ids::set_groups(&process.additional_gids).step(step)?;
-    }
     ids::set_gids(None, Some(process.gid), None).step(step)?;
     ids::set_uids(None, Some(process.uid), None).step(step)
 }

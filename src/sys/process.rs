@@ -180,13 +180,24 @@ pub fn namespace_type(fd: impl AsFd) -> nix::Result<u64> {
     check(unsafe { libc::ioctl(fd.as_fd().as_raw_fd(), NS_GET_NSTYPE) }.into()).map(|flag| flag as u64)
 }
 
+/// Really all signals. [`SigSet::all`] leaves out those that the C library has
+/// for itself, and what musl has for itself includes 34, SIGRTMIN elsewhere.
+pub fn every_signal() -> SigSet {
+    // SAFETY: a set is bits, and the kernel takes any of them.
+    unsafe {
+        let mut set: libc::sigset_t = std::mem::zeroed();
+        std::ptr::write_bytes(&raw mut set, 0xff, 1);
+        SigSet::from_sigset_t_unchecked(set)
+    }
+}
+
 /// Blocks every signal; gives back the mask that was.
 ///
 /// # Errors
 /// The errno of sigprocmask(2).
 pub fn block_signals() -> nix::Result<SigSet> {
     let mut old = SigSet::empty();
-    sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::all()), Some(&mut old))?;
+    sigprocmask(SigmaskHow::SIG_SETMASK, Some(&every_signal()), Some(&mut old))?;
     Ok(old)
 }
 
