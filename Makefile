@@ -68,6 +68,11 @@ check:
 	env -u CARGO_BUILD_TARGET $(CARGO) fetch --locked
 	$(CARGO) deny --offline check bans licenses sources
 
+# The system calls of all architectures, from the headers of a newer kernel.
+syscall-tables:
+	@sh .ci/need.sh python3 /usr/share/keyrings/debian-archive-keyring.gpg:debian-archive-keyring
+	@python3 src/seccomp/tables/generate.py
+
 install:
 	@test -x $(BIN) || { echo "run make first"; exit 1; }
 	install -D -m 0755 $(BIN) $(DESTDIR)$(PREFIX)/bin/orlop
@@ -77,4 +82,4 @@ install:
 clean:
 	$(CARGO) clean
 
-.PHONY: all build demo test vm test-vm bench bench-vm build-bench check install clean
+.PHONY: all build demo test vm test-vm bench bench-vm build-bench check syscall-tables install clean

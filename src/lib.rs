@@ -13,6 +13,7 @@ pub mod init;
 pub mod log;
 pub mod net;
 pub mod rdt;
+pub mod seccomp;
 pub mod spec;
 pub mod sys;
 
