@@ -167,6 +167,7 @@ impl Prepared {
             oci_version: plan.oci_version.clone(),
             bundle: plan.bundle.clone(),
             annotations: plan.annotations.clone(),
+            seccomp: plan.seccomp.as_ref().map(|filter| filter.setup.clone()),
             owner: nix::unistd::getuid().as_raw(),
             manager: self.manager,
             cgroup: self.cgroup.as_ref().map(|c| c.target.clone()),
@@ -234,6 +235,9 @@ impl Making {
         let mut making =
             Self { handle, lock: Some(lock), state, prepared, listener: None, cgroup: None, child: None, done: false };
         making.handle.write_state(&making.state)?;
+        if let Some(filter) = &making.prepared.plan.seccomp {
+            making.handle.write_filter(filter)?;
+        }
         notify::set_up(&making.handle, &mut making.prepared.plan)?;
         if wait == WaitFor::Start {
             making.listener = Some(listen_for_start(&making.handle)?);
@@ -308,6 +312,7 @@ impl Making {
             keyring,
             inherit: std::mem::take(&mut prepared.inherit.numbers),
             listen_fds: prepared.inherit.listen,
+            filter: prepared.plan.seccomp.clone(),
             personality: prepared.plan.personality,
             memory_policy: prepared.plan.memory_policy.clone(),
         };
@@ -342,7 +347,9 @@ impl Making {
     /// The middle of `run`: the program runs when this returns.
     fn run(mut self, interrupts: &Interrupts) -> Result<Running> {
         let channel = self.settle()?;
-        let failed = until_execve(&channel, Some(interrupts)).and_then(|()| poststart(&self.state, Some(interrupts)));
+        let agent = self.child.as_ref().and_then(|child| self.state.agent_of_init(child.pidfd.as_fd()));
+        let executed = until_execve(&channel, Some(interrupts), agent);
+        let failed = executed.and_then(|()| poststart(&self.state, Some(interrupts)));
         if let Err(e) = failed {
             let _ = kill::end(&self.state);
             if let Some(child) = &self.child {

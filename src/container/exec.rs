@@ -1,6 +1,6 @@
 //! `exec`: one more process in a container.
 
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Component, Path};
 
 use nix::errno::Errno;
@@ -18,6 +18,7 @@ use crate::cgroup::{self, Cgroup, OomWatch};
 use crate::error::{Error, Result, Step};
 use crate::init::sync::Channel;
 use crate::init::{Common, Joiner};
+use crate::seccomp::Filter;
 use crate::spec;
 use crate::spec::plan::{NamespaceKind, Process};
 use crate::sys;
@@ -47,6 +48,7 @@ pub fn exec(rt: &Runtime, o: &ExecOptions) -> Result<i32> {
         cgroup: place(&state, o)?,
         follow_init: o.cgroup.is_empty(),
         console: theirs.or_else(|| outputs.console.take()),
+        filter: handle.filter(&state)?,
         state: &state,
         target,
         process,
@@ -66,7 +68,9 @@ pub fn exec(rt: &Runtime, o: &ExecOptions) -> Result<i32> {
     // Before the program runs: it may ask for the terminal's size at once.
     let relay = ready.and_then(|()| ours.map(|socket| Relay::start(&socket)).transpose());
     let relay = relay.map_err(&mut explain)?;
-    let executed = child.release().and_then(|channel| until_execve(&channel, None));
+    let channel = child.release();
+    let agent = state.agent(child.pid, child.pidfd.as_fd(), "running");
+    let executed = channel.and_then(|channel| until_execve(&channel, None, agent));
     let announced = executed.and_then(|()| outputs.announce(child.pid, &child.pidfd, "setns"));
     announced.map_err(|e| {
         child.end();
@@ -126,6 +130,7 @@ struct Joining<'a> {
     state: &'a State,
     target: OwnedFd,
     process: Process,
+    filter: Option<Filter>,
     procfs: Procfs,
     cgroup: Option<Cgroup>,
     /// Where this cgroup can hold no process, init's will do: the caller named none.
@@ -203,6 +208,7 @@ impl Joining<'_> {
             keyring: if self.state.orlop.keyring { keyring_name(&self.state.id) } else { None },
             inherit: self.inherit.numbers,
             listen_fds: self.inherit.listen,
+            filter: self.filter,
             personality: self.state.orlop.personality,
             memory_policy: self.state.memory_policy(),
         };

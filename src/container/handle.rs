@@ -13,11 +13,14 @@ use super::state::{STATE_VERSION, State, Status};
 use super::{Runtime, check_id};
 use crate::cgroup::Cgroup;
 use crate::error::{Error, Result, Step};
+use crate::seccomp::Filter;
 use crate::sys;
 use crate::sys::fd::Share;
 
 const STATE: &std::ffi::CStr = c"state.json";
 const STATE_NEW: &std::ffi::CStr = c"state.json.new";
+/// The instructions of the filter, as the kernel takes them.
+const FILTER: &std::ffi::CStr = c"seccomp.bpf";
 /// The file that init keeps locked until its execve.
 pub const CREATED: &std::ffi::CStr = c"created";
 /// The socket on which init waits for `start`.
@@ -161,6 +164,31 @@ impl Handle {
         write().step_at(step, &self.path)
     }
 
+    /// Writes down the filter's program, for exec.
+    ///
+    /// # Errors
+    /// The errno of openat(2) or write(2).
+    pub fn write_filter(&self, filter: &Filter) -> Result<()> {
+        let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_TRUNC | OFlag::O_CLOEXEC;
+        let fd = openat(&self.dir, FILTER, flags, Mode::from_bits_truncate(0o600));
+        fd.and_then(|fd| sys::fd::write_all(&fd, &filter.to_bytes()))
+            .step_at("cannot write the container's seccomp filter", &self.path)
+    }
+
+    /// The container's filter; `None` if its config has none.
+    ///
+    /// # Errors
+    /// When there is one and it cannot be read: nothing runs without it.
+    pub fn filter(&self, state: &State) -> Result<Option<Filter>> {
+        let Some(setup) = state.orlop.seccomp.clone() else { return Ok(None) };
+        let step = "cannot read the container's seccomp filter";
+        let bytes = sys::fd::read_at(&self.dir, FILTER).step_at(step, &self.path)?;
+        match Filter::program_from(&bytes) {
+            Some(program) => Ok(Some(Filter { program, setup })),
+            None => Err(Error::new(step).path(&self.path).message("not a filter")),
+        }
+    }
+
     /// Makes the file whose lock says "created", locked; init inherits it.
     ///
     /// # Errors
@@ -238,7 +266,7 @@ impl Handle {
         let inner = remove(&self.dir, "notify/notify.sock", UnlinkatFlags::NoRemoveDir);
         inner.and_then(|()| notify(UnlinkatFlags::RemoveDir)()).step_at(step, &self.path)?;
         self.forget_created()?;
-        for name in [STATE_NEW, STATE] {
+        for name in [FILTER, STATE_NEW, STATE] {
             let name = name.to_str().unwrap_or_default();
             remove(&self.dir, name, UnlinkatFlags::NoRemoveDir).step_at(step, self.path.join(name))?;
         }

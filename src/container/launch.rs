@@ -10,7 +10,9 @@ use nix::sys::signalfd::{SfdFlags, SignalFd};
 
 use crate::cgroup::Cgroup;
 use crate::error::{Error, Result, Step};
+use crate::hooks::HookState;
 use crate::init::sync::{Channel, Message};
+use crate::seccomp::{Listener, notify};
 use crate::sys;
 use crate::sys::process::Exit;
 
@@ -166,10 +168,10 @@ impl Drop for Child {
     }
 }
 
-/// Waits until the other side of a channel has closed it.
-fn wait_end(fd: BorrowedFd<'_>) -> Result<()> {
+/// Waits for `events` on a channel, or until the other side has closed it.
+fn wait(fd: BorrowedFd<'_>, events: PollFlags) -> Result<()> {
     loop {
-        match poll(&mut [PollFd::new(fd, PollFlags::empty())], PollTimeout::NONE) {
+        match poll(&mut [PollFd::new(fd, events)], PollTimeout::NONE) {
             Ok(_) => return Ok(()),
             Err(Errno::EINTR) => {}
             Err(e) => return Err(Error::sys("cannot wait for init", e)),
@@ -177,26 +179,61 @@ fn wait_end(fd: BorrowedFd<'_>) -> Result<()> {
     }
 }
 
+/// The agent that a process's filter asks, and what it is told of the process.
+#[derive(Debug)]
+pub struct Agent<'a> {
+    /// Where it listens.
+    pub listener: &'a Listener,
+    /// The process, in our pid namespace.
+    pub pid: i32,
+    /// Its pidfd.
+    pub pidfd: BorrowedFd<'a>,
+    /// Its container.
+    pub state: HookState<'a>,
+}
+
 /// Waits for a released process's execve.
 ///
 /// # Errors
-/// What the process says, or that it died before, or the signal that came first.
-pub fn until_execve(channel: &Channel, interrupts: Option<&Interrupts>) -> Result<()> {
+/// What the process says, or that it died before, or the signal that came
+/// first, or why the agent could not be given its listener.
+pub fn until_execve(channel: &Channel, interrupts: Option<&Interrupts>, agent: Option<Agent<'_>>) -> Result<()> {
+    let mut agent = agent;
+    let mut executing = false;
     // startContainer hooks run meanwhile, which may take as long as they like.
     // Its end is waited for, not its first message: that would only wake us
     // when init needs the processor.
-    match interrupts {
-        Some(interrupts) => interrupts.wait(channel.as_fd(), PollFlags::empty())?,
-        None => wait_end(channel.as_fd())?,
+    loop {
+        let events = if agent.is_some() { PollFlags::POLLIN } else { PollFlags::empty() };
+        match interrupts {
+            Some(interrupts) => interrupts.wait(channel.as_fd(), events)?,
+            None => wait(channel.as_fd(), events)?,
+        }
+        match channel.recv()? {
+            Some(Message::Executing) => executing = true,
+            Some(Message::Listener(number)) => {
+                let Some(agent) = agent.take() else { return Err(Error::new("a second seccomp listener")) };
+                hand_over(&agent, number, channel)?;
+            }
+            Some(Message::Failed(error)) => return Err(*error),
+            Some(_) => return Err(Error::new("unexpected message from init")),
+            None if executing && agent.is_none() => return Ok(()),
+            None => return Err(Error::new("the container's init died before it could execute the program")),
+        }
     }
-    match channel.recv()? {
-        Some(Message::Executing) => {}
-        Some(Message::Failed(error)) => return Err(*error),
-        _ => return Err(Error::new("the container's init died before it could execute the program")),
-    }
-    match channel.recv()? {
-        Some(Message::Failed(error)) => Err(*error),
-        _ => Ok(()),
+}
+
+/// Takes the listener from the process, which waits meanwhile, to the agent.
+fn hand_over(agent: &Agent<'_>, number: RawFd, channel: &Channel) -> Result<()> {
+    match notify::take(agent.pidfd, number, channel.as_fd())? {
+        Some(listener) => {
+            notify::deliver(agent.listener, listener, agent.pid, &agent.state)?;
+            channel.send(&Message::Continue)
+        }
+        None => match channel.recv()? {
+            Some(Message::Failed(error)) => Err(*error),
+            _ => Err(Error::new("the process was gone before its seccomp listener could be taken")),
+        },
     }
 }
 

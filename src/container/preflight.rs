@@ -7,6 +7,7 @@ use nix::sys::statfs::statfs;
 use super::{CreateOptions, Manager};
 use crate::cgroup;
 use crate::error::{Error, Result};
+use crate::seccomp::notify;
 use crate::spec::plan::{MountKind, NamespaceKind, Plan, Process};
 
 /// Checks the plan against the host.
@@ -28,6 +29,9 @@ pub fn check(plan: &Plan, options: &CreateOptions, manager: Manager) -> Result<(
     }
     if let Some(process) = &plan.process {
         faults.extend(security_modules(process).err());
+    }
+    if let Some(listener) = plan.seccomp.as_ref().and_then(|filter| filter.setup.listener.as_ref()) {
+        faults.extend(notify::check(listener).err());
     }
     if options.no_pivot && plan.root_propagation.is_some_and(|p| p.kind == libc::MS_PRIVATE) {
         faults.push(Error::field("linux.rootfsPropagation", "private needs pivot_root, which --no-pivot forbids"));

@@ -1,6 +1,6 @@
 //! `start`: lets a created container's init become its program.
 
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsFd, AsRawFd};
 
 use nix::errno::Errno;
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, connect, socket};
@@ -10,7 +10,7 @@ use super::launch::{Interrupts, until_execve};
 use super::state::{State, Status};
 use super::{Runtime, kill, notify};
 use crate::error::{Error, Result, Step};
-use crate::hooks::{self, HookState};
+use crate::hooks;
 use crate::init::sync::{Channel, Message};
 use crate::sys;
 
@@ -35,7 +35,8 @@ pub fn start(rt: &Runtime, id: &str) -> Result<()> {
     let notify = notify::listen(&handle)?;
     let channel = dial(&handle)?;
     channel.send(&Message::Continue).map_err(|e| e.during("cannot start the container"))?;
-    until_execve(&channel, None).inspect_err(|_| {
+    let agent = init.as_ref().and_then(|init| state.agent_of_init(init.as_fd()));
+    until_execve(&channel, None, agent).inspect_err(|_| {
         // So that the container is stopped when `start` has failed.
         let _ = kill::end(&state);
     })?;
@@ -64,16 +65,8 @@ fn dial(handle: &Handle) -> Result<Channel> {
 /// # Errors
 /// Names the hook; the signal that interrupted it.
 pub fn poststart(state: &State, interrupts: Option<&Interrupts>) -> Result<()> {
-    use std::os::fd::AsFd;
     let own = &state.orlop;
-    let report = HookState {
-        oci_version: &own.oci_version,
-        id: &state.id,
-        status: "running",
-        pid: Some(state.init_process_pid),
-        bundle: &own.bundle,
-        annotations: &own.annotations,
-    };
+    let report = state.report("running");
     let done = hooks::run_all(&own.poststart, &report, Some(&own.bundle), None, interrupts.map(Interrupts::as_fd));
     done.map_err(|e| {
         let _ = kill::end(state);

@@ -1,7 +1,7 @@
 //! `state.json`: what is known of a container, and who it is now.
 
 use std::collections::BTreeMap;
-use std::os::fd::OwnedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 
 use nix::errno::Errno;
@@ -11,9 +11,12 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::Manager;
+use super::launch::Agent;
 use crate::cgroup;
 use crate::error::{Error, Result, Step};
+use crate::hooks::HookState;
 use crate::rdt;
+use crate::seccomp::Setup;
 use crate::spec::plan::{Hook, MemoryPolicy, NamespaceKind};
 use crate::sys;
 
@@ -86,6 +89,9 @@ pub struct Own {
     pub bundle: PathBuf,
     /// As configured.
     pub annotations: BTreeMap<String, String>,
+    /// For exec and for the agent; the program is a file of its own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub seccomp: Option<Setup>,
     /// Who made it.
     pub owner: u32,
     /// Who made the cgroup.
@@ -167,6 +173,30 @@ impl State {
     fn is_init(&self, stat: Stat, pidfd: &OwnedFd) -> nix::Result<bool> {
         let known = self.orlop.init_pidfd_inode;
         Ok(stat.start_time == self.init_process_start && (known.is_none() || pidfd_inode(pidfd)? == known))
+    }
+
+    /// What hooks and agents are told of the container.
+    pub fn report(&self, status: &'static str) -> HookState<'_> {
+        HookState {
+            oci_version: &self.orlop.oci_version,
+            id: &self.id,
+            status,
+            pid: Some(self.init_process_pid),
+            bundle: &self.orlop.bundle,
+            annotations: &self.orlop.annotations,
+        }
+    }
+
+    /// The agent that init's filter asks, if it asks one.
+    pub fn agent_of_init<'a>(&'a self, pidfd: BorrowedFd<'a>) -> Option<Agent<'a>> {
+        // The status by which an agent knows it from a process of exec's.
+        self.agent(self.init_process_pid, pidfd, "creating")
+    }
+
+    /// The agent that the filter of a process in the container asks, if it asks one.
+    pub fn agent<'a>(&'a self, pid: i32, pidfd: BorrowedFd<'a>, status: &'static str) -> Option<Agent<'a>> {
+        let listener = self.orlop.seccomp.as_ref()?.listener.as_ref()?;
+        Some(Agent { listener, pid, pidfd, state: self.report(status) })
     }
 
     /// `linux.memoryPolicy`, for exec.

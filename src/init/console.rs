@@ -99,6 +99,7 @@ impl Console {
         }
         let socket = socket.ok_or_else(|| Error::new("nobody takes the terminal"))?;
         sys::socket::send_fd(socket, PAYLOAD, self.master.as_fd())
+            .map(drop)
             .step("cannot send the terminal to the console socket")
     }
 }

@@ -68,21 +68,31 @@ fn sched_attr(s: &Scheduler) -> libc::sched_attr {
 /// is capabilities(7)'s: the bounding set while `CAP_SETPCAP` is there, ids
 /// with the permitted set kept, then the sets, then ambient, which needs both.
 ///
+/// `extra` are capabilities that are kept permitted, though not effective,
+/// up to the execve, which gives none of them on (capabilities(7): what is
+/// permitted before it has no part in what is permitted after).
+///
 /// # Errors
 /// Names the field and the errno.
-pub fn become_user(process: &Process) -> Result<()> {
+pub fn become_user(process: &Process, extra: u64) -> Result<()> {
     let bounding = |e: Error| e.in_field("process.capabilities.bounding");
     if let Some(caps) = &process.capabilities {
         drop_bounding(caps.bounding).map_err(bounding)?;
+    }
+    let keeps = process.capabilities.is_some() || extra != 0 && process.uid != 0;
+    if keeps {
         ids::keep_caps(true).step("cannot keep capabilities")?;
     }
     let id = Some(process.gid);
     ids::set_gids(id, id, id).step("cannot set the group id").map_err(|e| e.in_field("process.user.gid"))?;
     let id = Some(process.uid);
     ids::set_uids(id, id, id).step("cannot set the user id").map_err(|e| e.in_field("process.user.uid"))?;
-    if let Some(caps) = &process.capabilities {
+    if keeps {
         ids::keep_caps(false).step("cannot keep capabilities")?;
-        set_capabilities(caps)?;
+        match &process.capabilities {
+            Some(caps) => set_capabilities(caps, extra)?,
+            None => keep_only(extra)?,
+        }
     }
     if process.no_new_privileges {
         ids::no_new_privs().step("cannot set no_new_privs").map_err(|e| e.in_field("process.noNewPrivileges"))?;
@@ -106,12 +116,12 @@ fn drop_bounding(keep: u64) -> Result<()> {
 
 /// Sets what can be granted: a capability we do not hold ourselves cannot be
 /// given, and the specification has that be a warning, not a failure.
-fn set_capabilities(caps: &Capabilities) -> Result<()> {
+fn set_capabilities(caps: &Capabilities, extra: u64) -> Result<()> {
     let held = ids::permitted_caps().step("cannot read our capabilities")?;
     let permitted = caps.permitted & held;
     // Inheritable may hold more than permitted only within the bounding set.
     let inheritable = caps.inheritable & held;
-    ids::set_caps(caps.effective & permitted, permitted, inheritable)
+    ids::set_caps(caps.effective & permitted, permitted | extra & held, inheritable)
         .step("cannot set capabilities")
         .map_err(|e| e.in_field("process.capabilities"))?;
     ids::ambient_clear().step("cannot clear the ambient set")?;
@@ -122,4 +132,11 @@ fn set_capabilities(caps: &Capabilities) -> Result<()> {
             .map_err(|e| e.in_field("process.capabilities.ambient"))?;
     }
     Ok(())
+}
+
+/// What a change of user would have left nothing of.
+fn keep_only(extra: u64) -> Result<()> {
+    let step = "cannot set capabilities";
+    let (_, permitted, inheritable) = ids::get_caps().step(step)?;
+    ids::set_caps(0, permitted & extra, inheritable).step(step)
 }

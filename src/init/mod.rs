@@ -13,6 +13,7 @@ use nix::sys::signal::{SigSet, Signal};
 
 use crate::error::{Error, Result, Step};
 use crate::hooks::{self, HookState};
+use crate::seccomp::Filter;
 use crate::spec::plan::{MemoryPolicy, NamespaceKind, Plan, Process};
 use crate::sys;
 use crate::sys::path::Root;
@@ -29,6 +30,7 @@ pub mod namespaces;
 pub mod overlay;
 pub mod program;
 pub mod rootfs;
+pub mod seccomp;
 pub mod stdio;
 pub mod sync;
 pub mod sysctl;
@@ -70,6 +72,8 @@ pub struct Common {
     pub inherit: Vec<RawFd>,
     /// How many of those are socket-activation fds (sd_listen_fds(3)).
     pub listen_fds: u32,
+    /// The filter, loaded last.
+    pub filter: Option<Filter>,
     /// `linux.personality`.
     pub personality: Option<u64>,
     /// `linux.memoryPolicy`.
@@ -188,8 +192,13 @@ impl Init<'_> {
             // From here on it is `start` that is told of a failure.
             self.common.channel = wait_for_start(listener)?;
         }
-        // Programs of the image: they get the rights its own program gets, and
-        // the working directory we are in, which nobody looks up again.
+        // Programs of the image: they get the rights its own program gets, its
+        // filter, and the working directory we are in, which nobody looks up again.
+        if !self.plan.hooks.start_container.is_empty()
+            && let Some(filter) = self.common.filter.take()
+        {
+            seccomp::load(&filter, &self.process, &self.common.channel)?;
+        }
         self.container_hooks(&self.plan.hooks.start_container, None, Some(&program.env))?;
         program.execute(&self.process, &self.common, &self.kept_fds())
     }

@@ -10,7 +10,7 @@ use nix::sys::stat::{SFlag, fstat};
 use nix::sys::statfs::{PROC_SUPER_MAGIC, fstatfs};
 
 use super::sync::Message;
-use super::{Common, credentials};
+use super::{Common, credentials, seccomp};
 use crate::error::{Error, Result, Step};
 use crate::spec::plan::Process;
 use crate::sys;
@@ -109,7 +109,7 @@ impl Program {
     /// Names the step.
     pub fn become_user(&self, process: &Process, common: &Common) -> Result<()> {
         late_attributes(process, common)?;
-        credentials::become_user(process)?;
+        credentials::become_user(process, seccomp::needed_right(common.filter.as_ref(), process))?;
         // A change of ids sets it to fs.suid_dumpable, which may be 1.
         ids::set_dumpable(false).step("cannot protect the process")?;
         kernel::umask(process.umask);
@@ -131,6 +131,9 @@ impl Program {
         }
         // The end of the channel alone could be init's death as well.
         common.channel.send(&Message::Executing)?;
+        if let Some(filter) = &common.filter {
+            seccomp::load(filter, process, &common.channel)?;
+        }
         let errno = kernel::exec(&self.path, &process.args, &self.env);
         Err(exec_error(&self.path, errno))
     }

@@ -4,7 +4,7 @@
 //! of the channel without a message means that the other side died, or, after
 //! [`Message::Ready`], that the program is running.
 
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
 
 use nix::errno::Errno;
 use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockType, recv, send, socketpair};
@@ -25,6 +25,8 @@ pub enum Message {
     Ready,
     /// init → starter: the next thing is the execve.
     Executing,
+    /// init → starter: its filter's listener will have this number; take it.
+    Listener(RawFd),
     /// host → init: the state is written, the host lets go.
     Released,
     /// init → host: it failed.
@@ -38,6 +40,7 @@ impl Message {
             Self::Continue => vec![b'C'],
             Self::Ready => vec![b'R'],
             Self::Executing => vec![b'X'],
+            Self::Listener(number) => [&b"N"[..], &number.to_ne_bytes()].concat(),
             Self::Released => vec![b'L'],
             Self::Failed(error) => {
                 let mut bytes = vec![b'E'];
@@ -60,6 +63,7 @@ impl Message {
             b"R" => Ok(Self::Ready),
             b"X" => Ok(Self::Executing),
             b"L" => Ok(Self::Released),
+            [b'N', a, b, c, d] => Ok(Self::Listener(RawFd::from_ne_bytes([*a, *b, *c, *d]))),
             [b'E', json @ ..] => serde_json::from_slice(json).map(|e| Self::Failed(Box::new(e))).map_err(|_| bad()),
             _ => Err(bad()),
         }
@@ -136,6 +140,18 @@ impl Channel {
 }
 
 impl Channel {
+    /// Blocks until the other side says something, by nothing but one read(2).
+    ///
+    /// # Errors
+    /// `ECONNRESET` when the channel ends instead.
+    pub fn wait(&self) -> Result<()> {
+        // Whatever else the read comes to was made of it by an agent, who then has what is waited for.
+        match nix::unistd::read(&self.0, &mut [0; 16]) {
+            Ok(0) => Err(Error::sys("the other side of the channel is gone", Errno::ECONNRESET)),
+            _ => Ok(()),
+        }
+    }
+
     /// The fd's number, for the list of those kept open.
     pub fn as_raw(&self) -> std::os::fd::RawFd {
         use std::os::fd::AsRawFd;
@@ -157,9 +173,9 @@ mod tests {
     fn messages_survive_and_the_end_is_seen() {
         let (a, b) = Channel::pair().unwrap();
         let failed = Message::Failed(Box::new(Error::sys("x", libc::EPERM).path("/y")));
-        for message in
-            [Message::RunHooks, Message::Continue, Message::Ready, Message::Executing, Message::Released, failed]
-        {
+        let listener = Message::Listener(70_000);
+        let plain = [Message::RunHooks, Message::Continue, Message::Ready, Message::Executing, Message::Released];
+        for message in plain.into_iter().chain([listener, failed]) {
             a.send(&message).unwrap();
             assert_eq!(b.recv().unwrap(), Some(message));
         }

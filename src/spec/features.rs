@@ -5,11 +5,26 @@ use serde_json::{Value, json};
 use super::mount_options::OPTIONS;
 use super::mounts::LABEL_ANNOTATION;
 use super::scheduling::{FLAGS, MODES};
+use super::seccomp::{ACTIONS, FAIL_UNKNOWN, FLAGS as SECCOMP_FLAGS, OPERATORS, RECEIVER};
 use super::validate::{KEEP_GROUPS, UNIT_PROPERTY, supported_namespaces};
 use super::{OCI_VERSION, hooks};
+use crate::seccomp::compile::supports;
+use crate::seccomp::tables::Arch;
 
 /// The oldest version of the specification a config may have.
 const OCI_VERSION_MIN: &str = "1.0.0";
+
+fn seccomp() -> Value {
+    let arches = Arch::ALL.into_iter().filter(|arch| supports(*arch));
+    json!({
+        "enabled": Arch::native().is_some_and(supports),
+        "actions": ACTIONS.iter().map(|(name, ..)| *name).collect::<Vec<_>>(),
+        "operators": OPERATORS.iter().map(|(name, ..)| *name).collect::<Vec<_>>(),
+        "archs": arches.map(Arch::name).collect::<Vec<_>>(),
+        "knownFlags": SECCOMP_FLAGS.iter().map(|(name, ..)| *name).collect::<Vec<_>>(),
+        "supportedFlags": SECCOMP_FLAGS.iter().map(|(name, ..)| *name).collect::<Vec<_>>(),
+    })
+}
 
 /// The features document (runtime-spec, features.md).
 ///
@@ -28,7 +43,7 @@ pub fn features() -> Value {
             "namespaces": namespaces,
             "capabilities": capabilities,
             "cgroup": {"v1": false, "v2": true, "systemd": true, "systemdUser": true, "rdma": true},
-            "seccomp": {"enabled": false},
+            "seccomp": seccomp(),
             "apparmor": {"enabled": true},
             "selinux": {"enabled": true},
             "intelRdt": {"enabled": true, "schemata": true, "monitoring": true},
@@ -40,6 +55,6 @@ pub fn features() -> Value {
             "netDevices": {"enabled": false},
         },
         "annotations": {"org.orlop.version": env!("CARGO_PKG_VERSION")},
-        "potentiallyUnsafeConfigAnnotations": [KEEP_GROUPS, LABEL_ANNOTATION, UNIT_PROPERTY],
+        "potentiallyUnsafeConfigAnnotations": [KEEP_GROUPS, LABEL_ANNOTATION, UNIT_PROPERTY, FAIL_UNKNOWN, RECEIVER],
     })
 }

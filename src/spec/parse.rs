@@ -46,6 +46,11 @@ pub(crate) fn process<T: DeserializeOwned>(text: &str, faults: &mut Faults) -> O
     parse(text, "process", faults, repair_process)
 }
 
+/// Parses a bare seccomp object; its paths start with `linux.seccomp`.
+pub(crate) fn seccomp<T: DeserializeOwned>(text: &str, faults: &mut Faults) -> Option<T> {
+    parse(text, "linux.seccomp", faults, |_, _| {})
+}
+
 /// Parses a bare resources object; its paths start with `root`. Its device
 /// rules are nobody's concern where this is used, not even when they are bad.
 pub(crate) fn resources<T: DeserializeOwned>(text: &str, root: &str, faults: &mut Faults) -> Option<T> {

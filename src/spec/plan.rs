@@ -10,6 +10,8 @@ use std::ffi::CString;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::seccomp::Filter;
+
 /// Everything `create` needs to know about a container.
 #[derive(Debug, Clone, Default)]
 pub struct Plan {
@@ -58,6 +60,8 @@ pub struct Plan {
     pub rdt: Option<RdtPlan>,
     /// `annotations`.
     pub annotations: BTreeMap<String, String>,
+    /// `linux.seccomp`, compiled.
+    pub seccomp: Option<Filter>,
     /// `linux.mountLabel`.
     pub mount_label: Option<String>,
     /// Things worth a warning (unknown capabilities, say); never printed by

@@ -7,7 +7,8 @@ use oci_spec::runtime::{Linux, LinuxPersonalityDomain, Spec};
 
 use super::faults::Faults;
 use super::plan::{CgroupPlan, Hooks, MountKind, NamespaceKind, Namespaces, Plan, Propagation};
-use super::{devices, hooks, mount_options, mounts, namespaces, process, rdt, resources, scheduling, sysctl};
+use super::{devices, hooks, mount_options, mounts, namespaces, process, rdt, resources, scheduling, seccomp, sysctl};
+use crate::seccomp::tables::Arch;
 
 /// The newest minor version of the specification understood here.
 const MINOR: u64 = 3;
@@ -68,6 +69,7 @@ pub(crate) fn plan(spec: &Spec, bundle: &Path, faults: &mut Faults) -> Plan {
         hooks: spec.hooks().as_ref().map_or_else(Hooks::default, |h| hooks::resolve(h, faults)),
         cgroup,
         rdt: linux.intel_rdt().as_ref().map(|r| rdt::resolve(r, faults)),
+        seccomp: filter(linux, bundle, &annotations, faults),
         annotations,
         mount_label,
         warnings: Vec::new(),
@@ -83,9 +85,6 @@ fn no_linux() -> Linux {
 /// What the config may ask for and orlop does not do yet. Ignoring any of it
 /// would give a container less isolated, or more limited, than asked for.
 fn refuse_unsupported(linux: &Linux, faults: &mut Faults) {
-    if linux.seccomp().is_some() {
-        faults.add("linux.seccomp", "seccomp filters are not supported yet; refusing to run the container unconfined");
-    }
     if linux.net_devices().as_ref().is_some_and(|d| !d.is_empty()) {
         faults.add("linux.netDevices", "not supported yet");
     }
@@ -139,6 +138,16 @@ fn annotations(spec: &Spec, faults: &mut Faults) -> BTreeMap<String, String> {
         faults.add("annotations", "has an empty key");
     }
     annotations
+}
+
+fn filter(
+    linux: &Linux,
+    bundle: &Path,
+    annotations: &BTreeMap<String, String>,
+    faults: &mut Faults,
+) -> Option<crate::seccomp::Filter> {
+    let cx = seccomp::Context { bundle, annotations, native: Arch::native() };
+    seccomp::resolve(linux.seccomp().as_ref()?, &cx, faults)
 }
 
 /// A text, `None` when unset or empty.

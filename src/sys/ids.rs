@@ -60,16 +60,25 @@ pub fn set_caps(effective: u64, permitted: u64, inheritable: u64) -> nix::Result
     check(unsafe { libc::syscall(libc::SYS_capset, header.as_ptr(), data.as_ptr()) }).map(drop)
 }
 
+/// Effective, permitted and inheritable of this process (capget(2)).
+///
+/// # Errors
+/// The errno of capget(2).
+pub fn get_caps() -> nix::Result<(u64, u64, u64)> {
+    let header: [u32; 2] = [CAP_VERSION_3, 0];
+    let mut data = [0u32; 6];
+    // SAFETY: as in set_caps, the kernel fills in data.
+    check(unsafe { libc::syscall(libc::SYS_capget, header.as_ptr(), data.as_mut_ptr()) })?;
+    let [e0, p0, i0, e1, p1, i1] = data.map(u64::from);
+    Ok((e0 | e1 << 32, p0 | p1 << 32, i0 | i1 << 32))
+}
+
 /// The permitted set of this process (capget(2)).
 ///
 /// # Errors
 /// The errno of capget(2).
 pub fn permitted_caps() -> nix::Result<u64> {
-    let header: [u32; 2] = [CAP_VERSION_3, 0];
-    let mut data = [0u32; 6];
-    // SAFETY: as in set_caps, the kernel fills in data.
-    check(unsafe { libc::syscall(libc::SYS_capget, header.as_ptr(), data.as_mut_ptr()) })?;
-    Ok(u64::from(data[1]) | u64::from(data[4]) << 32)
+    get_caps().map(|(_, permitted, _)| permitted)
 }
 
 /// Is the capability in the bounding set? `EINVAL` when the kernel does not know it.

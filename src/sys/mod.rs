@@ -12,6 +12,7 @@ pub mod path;
 pub mod process;
 pub mod procfs;
 pub mod sched;
+pub mod seccomp;
 pub mod socket;
 pub mod tty;
 pub mod xattr;

@@ -83,6 +83,15 @@ pub fn pidfd_kill(pidfd: impl AsFd, signal: i32) -> nix::Result<()> {
         .map(drop)
 }
 
+/// pidfd_getfd(2): a copy of another process's descriptor (Linux 5.6).
+///
+/// # Errors
+/// `EBADF` when it has none of that number, `EPERM` without the right to trace it.
+pub fn pidfd_getfd(pidfd: impl AsFd, number: RawFd) -> nix::Result<OwnedFd> {
+    // SAFETY: numbers only.
+    own(unsafe { libc::syscall(libc::SYS_pidfd_getfd, pidfd.as_fd().as_raw_fd(), number, 0) })
+}
+
 /// How a child ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Exit {

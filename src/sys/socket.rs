@@ -3,25 +3,28 @@
 use std::io::{IoSlice, IoSliceMut};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::path::Path;
+use std::time::Duration;
 
 use nix::cmsg_space;
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::sys::socket::{
     AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockType, UnixAddr, connect, recvmsg,
-    sendmsg, socket,
+    sendmsg, setsockopt, socket, sockopt,
 };
 use nix::sys::stat::Mode;
+use nix::sys::time::{TimeSpec, TimeVal};
 
 /// One sendmsg(2): a payload and exactly one fd, as conmon and containerd want it.
+/// Gives how much of the payload was taken.
 ///
 /// # Errors
 /// The errno of sendmsg(2).
-pub fn send_fd(to: impl AsFd, payload: &[u8], fd: BorrowedFd<'_>) -> nix::Result<()> {
+pub fn send_fd(to: impl AsFd, payload: &[u8], fd: BorrowedFd<'_>) -> nix::Result<usize> {
     let fds = [fd.as_raw_fd()];
     let control = [ControlMessage::ScmRights(&fds)];
     let flags = MsgFlags::MSG_NOSIGNAL;
-    sendmsg::<()>(to.as_fd().as_raw_fd(), &[IoSlice::new(payload)], &control, flags, None).map(drop)
+    sendmsg::<()>(to.as_fd().as_raw_fd(), &[IoSlice::new(payload)], &control, flags, None)
 }
 
 /// Receives one message and the fd that may come with it (close-on-exec).
@@ -49,6 +52,19 @@ pub fn recv_fd(from: impl AsFd, buf: &mut [u8]) -> nix::Result<(usize, Option<Ow
 /// The errno of socket(2), open(2) or connect(2).
 pub fn connect_stream(path: &Path) -> nix::Result<OwnedFd> {
     let sock = socket(AddressFamily::Unix, SockType::Stream, SockFlag::SOCK_CLOEXEC, None)?;
+    with_short_name(path, |addr| connect(sock.as_raw_fd(), addr))?;
+    Ok(sock)
+}
+
+/// Like [`connect_stream`], but neither connecting nor anything sent later
+/// waits longer than `patience` for the other side (`SO_SNDTIMEO`, unix(7)).
+///
+/// # Errors
+/// `EAGAIN` when it takes too long.
+pub fn connect_stream_within(path: &Path, patience: Duration) -> nix::Result<OwnedFd> {
+    let sock = socket(AddressFamily::Unix, SockType::Stream, SockFlag::SOCK_CLOEXEC, None)?;
+    let patience = TimeSpec::from_duration(patience);
+    setsockopt(&sock, sockopt::SendTimeout, &TimeVal::new(patience.tv_sec(), patience.tv_nsec() / 1000))?;
     with_short_name(path, |addr| connect(sock.as_raw_fd(), addr))?;
     Ok(sock)
 }
