@@ -20,9 +20,11 @@ use super::{CreateOptions, Manager, RunOptions, Runtime, check_id, delete, kill,
 use crate::cgroup::{self, Cgroup};
 use crate::error::{Error, Result, Step};
 use crate::hooks::{self, HookState};
-use crate::init::namespaces::BY_CLONE;
-use crate::init::sync::Channel;
-use crate::init::{Common, Init, Start};
+use crate::init::credentials::set_attributes;
+use crate::init::namespaces::{BY_CLONE, set_time_offsets};
+use crate::init::sources::Sources;
+use crate::init::sync::{Channel, Message};
+use crate::init::{Common, Init, Start, stdio};
 use crate::log;
 use crate::rdt;
 use crate::spec::plan::{NamespaceKind, Plan};
@@ -167,6 +169,7 @@ impl Prepared {
             oci_version: plan.oci_version.clone(),
             bundle: plan.bundle.clone(),
             annotations: plan.annotations.clone(),
+            ids: plan.ids.clone(),
             seccomp: plan.seccomp.as_ref().map(|filter| filter.setup.clone()),
             owner: nix::unistd::getuid().as_raw(),
             manager: self.manager,
@@ -256,6 +259,10 @@ impl Making {
         }
         let lock = if wait == WaitFor::Start { Some(self.handle.lock_created()?) } else { None };
         self.fork(lock, console)?;
+        let child = self.child.as_mut().ok_or_else(|| Error::new("there is no init"))?;
+        if self.prepared.plan.namespaces.is_new(NamespaceKind::User) {
+            child.map_ids(&self.prepared.plan.ids, &self.prepared.procfs)?;
+        }
         // Init makes its namespaces and mounts at the same time.
         if let Some(cgroup) = &mut self.cgroup {
             cgroup.inhabited();
@@ -264,9 +271,9 @@ impl Making {
         let child = self.child.as_mut().ok_or_else(|| Error::new("there is no init"))?;
         self.state.set_init(child.pid, &child.pidfd)?;
         self.state.orlop.rdt.as_ref().map_or(Ok(()), |group| group.add(child.pid))?;
-        let (plan, state) = (&self.prepared.plan, &self.state);
+        let (prepared, state) = (&self.prepared, &self.state);
         child
-            .until_ready(interrupts, || host_hooks(plan, state, interrupts))
+            .until_ready(interrupts, |asked| serve(asked, prepared, state, interrupts))
             .map_err(|e| explain_oom(e, INIT, self.cgroup.as_ref()))
     }
 
@@ -274,12 +281,16 @@ impl Making {
         let (ours, theirs) = Channel::pair()?;
         let namespaces = &self.prepared.plan.namespaces;
         let flags = BY_CLONE.iter().fold(0, |flags, kind| flags | namespaces.new & kind.clone_flag());
+        let sources = Sources::open(&self.prepared.plan)?;
+        if let (false, Some(process)) = (self.prepared.plan.ids.is_empty(), &self.prepared.plan.process) {
+            stdio::give_to(&self.prepared.plan.ids, process)?;
+        }
         let joined_pid = self.prepared.join.iter().find(|(_, kind, _)| *kind == NamespaceKind::Pid);
         let _children_in = joined_pid.map(|(_, _, fd)| ChildrenIn::join(&self.prepared.procfs, fd)).transpose()?;
         match sys::process::fork(flags, self.cgroup.as_ref().map(Cgroup::fd)) {
             Ok(Fork::Child) => {
                 drop(ours);
-                self.become_init(theirs, lock, console)
+                self.become_init(theirs, lock, console, sources)
             }
             Ok(Fork::Parent { pid, pidfd }) => {
                 self.child = Some(Child::new(pid, pidfd, ours));
@@ -290,7 +301,13 @@ impl Making {
     }
 
     /// In the child: hands everything over to the container's side.
-    fn become_init(&mut self, channel: Channel, lock: Option<OwnedFd>, console: Option<OwnedFd>) -> ! {
+    fn become_init(
+        &mut self,
+        channel: Channel,
+        lock: Option<OwnedFd>,
+        console: Option<OwnedFd>,
+        sources: Option<Sources>,
+    ) -> ! {
         // This copy must undo nothing, and not hold the lock of a parent that died.
         self.done = true;
         self.lock = None;
@@ -310,6 +327,7 @@ impl Making {
             },
             console: console.or_else(|| prepared.outputs.console.take()),
             keyring,
+            asks_host: !prepared.plan.ids.is_empty(),
             inherit: std::mem::take(&mut prepared.inherit.numbers),
             listen_fds: prepared.inherit.listen,
             filter: prepared.plan.seccomp.clone(),
@@ -321,6 +339,7 @@ impl Making {
             process: prepared.plan.process.clone().unwrap_or_else(nothing_to_run),
             id: &prepared.id,
             join: std::mem::take(&mut prepared.join),
+            sources,
             no_pivot: prepared.no_pivot,
             start,
             common,
@@ -397,6 +416,16 @@ fn nothing_to_run() -> crate::spec::plan::Process {
 /// The session keyring's name, by which exec joins it.
 pub fn keyring_name(id: &str) -> Option<CString> {
     CString::new(format!("_ses.{id}")).ok()
+}
+
+/// What init asks the host side for.
+fn serve(asked: &Message, prepared: &Prepared, state: &State, interrupts: &Interrupts) -> Result<()> {
+    let (plan, proc, pid) = (&prepared.plan, &prepared.procfs, state.init_process_pid);
+    match asked {
+        Message::SetTimeOffsets => set_time_offsets(&plan.time_offsets, proc, pid),
+        Message::SetAttributes => plan.process.as_ref().map_or(Ok(()), |p| set_attributes(p, proc, pid)),
+        _ => host_hooks(plan, state, interrupts),
+    }
 }
 
 /// prestart and createRuntime hooks, in the runtime's namespaces.

@@ -16,8 +16,9 @@ use super::state::{State, Status};
 use super::{ExecOptions, Runtime, preflight, protect};
 use crate::cgroup::{self, Cgroup, OomWatch};
 use crate::error::{Error, Result, Step};
+use crate::init::credentials::set_attributes;
 use crate::init::sync::Channel;
-use crate::init::{Common, Joiner};
+use crate::init::{Common, Joiner, stdio};
 use crate::seccomp::Filter;
 use crate::spec;
 use crate::spec::plan::{NamespaceKind, Process};
@@ -40,6 +41,7 @@ pub fn exec(rt: &Runtime, o: &ExecOptions) -> Result<i32> {
     let process = process(&state, o)?;
     check_terminal(process.terminal, o.console_socket.is_some(), o.detach)?;
     preflight::security_modules(&process)?;
+    spec::check_ids(&process, &state.orlop.ids)?;
     let mut outputs = Outputs::open(o.pid_file.as_deref(), o.console_socket.as_deref(), o.pidfd_socket.as_deref())?;
     let pair = if process.terminal && !o.detach { Some(console_pair()?) } else { None };
     let (ours, theirs) = pair.map_or((None, None), |(a, b)| (Some(a), Some(b)));
@@ -61,10 +63,12 @@ pub fn exec(rt: &Runtime, o: &ExecOptions) -> Result<i32> {
         true => explain_oom(e, "the process", cgroup.as_ref()),
         false => e,
     };
+    let (asked, proc) = (joining.process.clone(), joining.procfs.try_clone().step("cannot open procfs")?);
     let mut child = joining.fork()?;
+    let child_pid = child.pid;
     // We are its parent, and not in the container's group.
     state.orlop.rdt.as_ref().map_or(Ok(()), |group| group.add(child.pid))?;
-    let ready = child.until_ready(&interrupts, || Ok(()));
+    let ready = child.until_ready(&interrupts, |_| set_attributes(&asked, &proc, child_pid));
     // Before the program runs: it may ask for the terminal's size at once.
     let relay = ready.and_then(|()| ours.map(|socket| Relay::start(&socket)).transpose());
     let relay = relay.map_err(&mut explain)?;
@@ -154,6 +158,9 @@ impl Joining<'_> {
             0 => Some(self.root_of_init()?),
             _ => None,
         };
+        if !self.state.orlop.ids.is_empty() {
+            stdio::give_to(&self.state.orlop.ids, &self.process)?;
+        }
         let (ours, theirs) = Channel::pair()?;
         let forked = match sys::process::fork(0, self.cgroup.as_ref().map(Cgroup::fd)) {
             // The container has made sub-cgroups with domain controllers, so
@@ -205,6 +212,7 @@ impl Joining<'_> {
             channel,
             procfs: self.procfs,
             console: self.console,
+            asks_host: !self.state.orlop.ids.is_empty(),
             keyring: if self.state.orlop.keyring { keyring_name(&self.state.id) } else { None },
             inherit: self.inherit.numbers,
             listen_fds: self.inherit.listen,
@@ -212,6 +220,7 @@ impl Joining<'_> {
             personality: self.state.orlop.personality,
             memory_policy: self.state.memory_policy(),
         };
-        Joiner { target: self.target, namespaces, root, process: self.process, common }.run()
+        let ids = self.state.orlop.ids.clone();
+        Joiner { target: self.target, namespaces, root, ids, process: self.process, common }.run()
     }
 }

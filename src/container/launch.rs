@@ -11,10 +11,13 @@ use nix::sys::signalfd::{SfdFlags, SignalFd};
 use crate::cgroup::Cgroup;
 use crate::error::{Error, Result, Step};
 use crate::hooks::HookState;
+use crate::init::credentials::of_process;
 use crate::init::sync::{Channel, Message};
 use crate::seccomp::{Listener, notify};
+use crate::spec::plan::IdMaps;
 use crate::sys;
 use crate::sys::process::Exit;
+use crate::sys::procfs::Procfs;
 
 /// Signals that ask us to end: during a launch they undo it, in the foreground
 /// they are the container's.
@@ -103,25 +106,44 @@ impl Child {
         Self { pid, pidfd, channel: Some(channel), released: false }
     }
 
-    /// Serves the process until it says that it is ready. `hooks` runs when it asks for them.
+    /// Serves the process until it says that it is ready; `serve` does what it asks for.
     ///
     /// # Errors
     /// What the process says, or how it died, or the signal that interrupted us.
-    pub fn until_ready(&mut self, interrupts: &Interrupts, mut hooks: impl FnMut() -> Result<()>) -> Result<()> {
+    pub fn until_ready(
+        &mut self,
+        interrupts: &Interrupts,
+        mut serve: impl FnMut(&Message) -> Result<()>,
+    ) -> Result<()> {
         loop {
             let channel = self.channel()?;
             interrupts.wait_for(channel.as_fd())?;
             match channel.recv()? {
-                Some(Message::RunHooks) => {
-                    hooks()?;
-                    channel.send(&Message::Continue)?;
-                }
                 Some(Message::Ready) => return Ok(()),
                 Some(Message::Failed(error)) => return Err(*error),
+                Some(asked @ (Message::RunHooks | Message::SetAttributes | Message::SetTimeOffsets)) => {
+                    serve(&asked)?;
+                    channel.send(&Message::Continue)?;
+                }
                 Some(_) => return Err(Error::new("unexpected message from init")),
                 None => return Err(self.death()),
             }
         }
+    }
+
+    /// Writes the maps of its new user namespace, and lets it go on.
+    ///
+    /// # Errors
+    /// Names the field and the errno.
+    pub fn map_ids(&self, ids: &IdMaps, proc: &Procfs) -> Result<()> {
+        for (file, map, field) in
+            [("gid_map", &ids.gid, "linux.gidMappings"), ("uid_map", &ids.uid, "linux.uidMappings")]
+        {
+            proc.write(&of_process(self.pid, file)?, IdMaps::text(map).as_bytes())
+                .step("cannot write the id map")
+                .map_err(|e| e.in_field(field))?;
+        }
+        self.channel()?.send(&Message::Continue)
     }
 
     fn channel(&self) -> Result<&Channel> {

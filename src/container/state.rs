@@ -17,7 +17,7 @@ use crate::error::{Error, Result, Step};
 use crate::hooks::HookState;
 use crate::rdt;
 use crate::seccomp::Setup;
-use crate::spec::plan::{Hook, MemoryPolicy, NamespaceKind};
+use crate::spec::plan::{Hook, IdMaps, MemoryPolicy, NamespaceKind};
 use crate::sys;
 
 /// A container's status, as `state` prints it.
@@ -89,6 +89,9 @@ pub struct Own {
     pub bundle: PathBuf,
     /// As configured.
     pub annotations: BTreeMap<String, String>,
+    /// The maps of its user namespace.
+    #[serde(default, skip_serializing_if = "IdMaps::is_empty")]
+    pub ids: IdMaps,
     /// For exec and for the agent; the program is a file of its own.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub seccomp: Option<Setup>,

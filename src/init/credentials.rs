@@ -1,9 +1,11 @@
 //! Who the program is and what it may use: attributes first, credentials last.
 
+use std::ffi::CString;
+
 use nix::errno::Errno;
 
 use crate::error::{Error, Result, Step};
-use crate::spec::plan::{Capabilities, Process, Scheduler};
+use crate::spec::plan::{Capabilities, IdMaps, Process, Scheduler};
 use crate::sys::ids;
 use crate::sys::procfs::Procfs;
 use crate::sys::sched;
@@ -11,37 +13,54 @@ use crate::sys::sched;
 /// The highest capability number that fits the kernel's two words.
 const CAP_MAX: u32 = 63;
 
-/// Attributes that survive execve and need privileges to be set: done while we still have them.
+/// Attributes that survive execve and may need privileges to be set: done by
+/// init while it still has them (`pid` 0), or by the host side where init is in
+/// a user namespace and never had them.
 ///
 /// # Errors
 /// Names the field and the errno.
-pub fn set_attributes(process: &Process, proc: &Procfs) -> Result<()> {
+pub fn set_attributes(process: &Process, proc: &Procfs, pid: i32) -> Result<()> {
     let field = |name: &'static str| move |e: Error| e.in_field(name);
     if let Some(value) = process.oom_score_adj {
-        proc.write(c"self/oom_score_adj", value.to_string().as_bytes())
+        let file = of_process(pid, "oom_score_adj")?;
+        proc.write(&file, value.to_string().as_bytes())
             .step("cannot set the oom score")
             .map_err(field("process.oomScoreAdj"))?;
     }
     if let Some(scheduler) = &process.scheduler {
-        sched::set_scheduler(sched_attr(scheduler))
+        sched::set_scheduler(pid, sched_attr(scheduler))
             .step("cannot set the scheduler")
             .map_err(field("process.scheduler"))?;
     }
     if let Some(priority) = process.io_priority {
-        sched::set_io_priority(priority).step("cannot set the io priority").map_err(field("process.ioPriority"))?;
+        sched::set_io_priority(pid, priority)
+            .step("cannot set the io priority")
+            .map_err(field("process.ioPriority"))?;
     }
     for limit in &process.rlimits {
-        sched::set_rlimit(limit.resource, limit.soft, limit.hard).map_err(|e| {
+        sched::set_rlimit(pid, limit.resource, limit.soft, limit.hard).map_err(|e| {
             let error = Error::sys(format!("cannot set {}", limit.name), e).in_field("process.rlimits");
             if e == Errno::EPERM { error.hint("raising a hard limit needs CAP_SYS_RESOURCE") } else { error }
         })?;
     }
-    if process.keep_groups { Ok(()) } else { set_groups(process, proc) }
+    Ok(())
+}
+
+/// A file of a process below procfs, 0 for this one.
+pub fn of_process(pid: i32, file: &str) -> Result<CString> {
+    let dir = if pid == 0 { "self".to_owned() } else { pid.to_string() };
+    CString::new(format!("{dir}/{file}")).map_err(|_| Error::new("NUL byte in a path"))
 }
 
 /// setgroups(2). Where a user namespace forbids it (user_namespaces(7)) the
 /// caller's groups stay, which is an error only if others were asked for.
-fn set_groups(process: &Process, proc: &Procfs) -> Result<()> {
+///
+/// # Errors
+/// Names the field and the errno.
+pub fn set_groups(process: &Process, proc: &Procfs) -> Result<()> {
+    if process.keep_groups {
+        return Ok(());
+    }
     let Err(e) = ids::set_groups(&process.additional_gids) else { return Ok(()) };
     let denied = e == Errno::EPERM && proc.read(c"self/setgroups").is_ok_and(|text| text.starts_with(b"deny"));
     if denied && process.additional_gids.is_empty() {
@@ -62,6 +81,34 @@ fn sched_attr(s: &Scheduler) -> libc::sched_attr {
         sched_deadline: s.deadline,
         sched_period: s.period,
     }
+}
+
+/// Becomes root of a new or joined user namespace: until then all our ids are
+/// nobody's there, and no file could be made.
+///
+/// # Errors
+/// Names the field and the errno.
+pub fn become_root(maps: &IdMaps) -> Result<()> {
+    let step = "cannot become root of the user namespace";
+    let (uid, gid) = maps.root();
+    match ids::set_groups(&[]) {
+        // Forbidden where the map was written without privileges; what is kept is nobody's.
+        Ok(()) | Err(Errno::EPERM) => {}
+        Err(e) => return Err(Error::sys(step, e)),
+    }
+    ids::set_gids(Some(gid), Some(gid), Some(gid)).step(step).map_err(|e| e.in_field("linux.gidMappings"))?;
+    ids::set_uids(Some(uid), Some(uid), Some(uid)).step(step).map_err(|e| e.in_field("linux.uidMappings"))?;
+    hide().step(step)
+}
+
+/// Undoes what a change of ids does besides: it lets others look into us, and
+/// forgets that we are to die with our parent.
+///
+/// # Errors
+/// The errno of prctl(2).
+pub fn hide() -> nix::Result<()> {
+    ids::set_dumpable(false)?;
+    ids::set_parent_death_signal(libc::SIGKILL)
 }
 
 /// Becomes the user of the config with its capabilities. The order

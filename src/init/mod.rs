@@ -14,7 +14,7 @@ use nix::sys::signal::{SigSet, Signal};
 use crate::error::{Error, Result, Step};
 use crate::hooks::{self, HookState};
 use crate::seccomp::Filter;
-use crate::spec::plan::{MemoryPolicy, NamespaceKind, Plan, Process};
+use crate::spec::plan::{IdMaps, MemoryPolicy, NamespaceKind, Plan, Process};
 use crate::sys;
 use crate::sys::path::Root;
 use crate::sys::procfs::Procfs;
@@ -31,12 +31,14 @@ pub mod overlay;
 pub mod program;
 pub mod rootfs;
 pub mod seccomp;
+pub mod sources;
 pub mod stdio;
 pub mod sync;
 pub mod sysctl;
 
 use console::Console;
 use program::Program;
+use sources::Sources;
 use sync::{Channel, Message};
 
 /// More CPUs than Linux supports (`CONFIG_NR_CPUS` ≤ 8192).
@@ -68,6 +70,8 @@ pub struct Common {
     pub console: Option<OwnedFd>,
     /// Name of the session keyring to join; `None` with `--no-new-keyring`.
     pub keyring: Option<CString>,
+    /// In a user namespace: the host side may be allowed what init is not.
+    pub asks_host: bool,
     /// Fds of the caller that are handed to the program, by number.
     pub inherit: Vec<RawFd>,
     /// How many of those are socket-activation fds (sd_listen_fds(3)).
@@ -91,6 +95,8 @@ pub struct Init<'a> {
     pub id: &'a str,
     /// Namespaces to join, opened and checked by the host side.
     pub join: Vec<(usize, NamespaceKind, OwnedFd)>,
+    /// What a user namespace may have no way to by path, opened by the host side.
+    pub sources: Option<Sources>,
     /// `--no-pivot`.
     pub no_pivot: bool,
     /// When to execute the program.
@@ -109,6 +115,8 @@ pub struct Joiner {
     /// The container's root directory, where joining a mount namespace does not
     /// lead there.
     pub root: Option<OwnedFd>,
+    /// The maps of the container's user namespace.
+    pub ids: IdMaps,
     /// The process to become.
     pub process: Process,
     /// The part shared with init.
@@ -127,14 +135,19 @@ impl Init<'_> {
     fn set_up(&mut self) -> Result<Program> {
         let (plan, proc) = (self.plan, &self.common.procfs);
         protect()?;
+        if plan.namespaces.is_new(NamespaceKind::User) {
+            // Until the maps are written.
+            self.common.channel.expect(&Message::Continue)?;
+            credentials::become_root(&plan.ids)?;
+        }
         // The caller may be pinned (CRI-O runs us under taskset); the container
         // is not meant. Where that is not allowed, it is as pinned as we are.
         let _ = sys::sched::set_affinity(&ALL_CPUS);
         join_keyring(self.common.keyring.as_deref())?;
-        namespaces::enter(plan, &self.join, proc)?;
+        namespaces::enter(plan, &self.join, proc, &self.common.channel)?;
         let umask = sys::process::umask(0);
-        let mut root = rootfs::prepare(plan)?;
-        let late = mounts::make_all(plan, &mut root, proc)?;
+        let mut root = rootfs::prepare(plan, self.sources.as_ref())?;
+        let late = mounts::make_all(plan, &mut root, proc, self.sources.as_ref())?;
         devices::populate(plan, &root)?;
         let console = self.process.terminal.then(|| Console::open(&root, &self.process, proc)).transpose()?;
         if let Some(console) = &console {
@@ -151,6 +164,7 @@ impl Init<'_> {
         rootfs::enter(plan, &root, self.no_pivot)?;
         rootfs::finish(plan, &root)?;
         self.join.clear();
+        self.sources = None;
         let keep = self.kept_fds();
         set_up_process(&mut self.process, &mut self.common, root, console, &keep)
     }
@@ -237,6 +251,9 @@ impl Joiner {
         if self.namespaces != 0 {
             sys::process::join(&self.target, self.namespaces).step("cannot join the container's namespaces")?;
         }
+        if self.namespaces & NamespaceKind::User.clone_flag() != 0 {
+            credentials::become_root(&self.ids)?;
+        }
         if let Some(root) = self.root.take() {
             rootfs::chroot_to(&root)?;
         }
@@ -287,7 +304,14 @@ fn set_up_process(
     keep: &[RawFd],
 ) -> Result<Program> {
     lsm::set(process, &common.procfs)?;
-    credentials::set_attributes(process, &common.procfs)?;
+    match credentials::set_attributes(process, &common.procfs, 0) {
+        // Rights over the machine, which a user namespace does not have, though whoever made it may.
+        Err(e) if common.asks_host && matches!(e.raw_errno(), Some(libc::EPERM | libc::EACCES)) => {
+            common.channel.ask(&Message::SetAttributes)?;
+        }
+        other => other?,
+    }
+    credentials::set_groups(process, &common.procfs)?;
     sys::process::new_session();
     match console {
         Some(console) => console.take_over(common.console.as_ref())?,

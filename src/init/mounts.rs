@@ -11,6 +11,7 @@ use nix::sys::stat::{FchmodatFlags, SFlag, fstat};
 use nix::sys::statfs::{PROC_SUPER_MAGIC, fstatfs};
 
 use super::namespaces::own_cgroups;
+use super::sources::Sources;
 use super::{copyup, overlay};
 use crate::cgroup;
 use crate::error::{Error, Result, Step};
@@ -28,10 +29,11 @@ pub struct Late(Vec<(String, OwnedFd)>);
 ///
 /// # Errors
 /// Names `mounts[i]`, the destination, and what the kernel said.
-pub fn make_all(plan: &Plan, root: &mut Root, proc: &Procfs) -> Result<Late> {
+pub fn make_all(plan: &Plan, root: &mut Root, proc: &Procfs, sources: Option<&Sources>) -> Result<Late> {
     let mut late = Late::default();
-    for m in &plan.mounts {
-        let made = make(plan, root, m, &mut late, proc);
+    for (i, m) in plan.mounts.iter().enumerate() {
+        let given = sources.and_then(|s| s.binds.get(i)?.as_ref());
+        let made = make(plan, root, m, given, &mut late, proc);
         let tree = made.map_err(|e| e.in_field(format!("mounts[{}]", m.index)).path(&m.destination))?;
         if let (Some(tree), true) = (tree, m.destination == "/") {
             // A layered image as the config's first mount: what comes after is in it.
@@ -53,9 +55,16 @@ pub fn finish(late: Late) -> Result<()> {
 }
 
 /// Makes one mount; `None` when it turned out to be a symlink to copy.
-fn make(plan: &Plan, root: &Root, m: &Mount, late: &mut Late, proc: &Procfs) -> Result<Option<OwnedFd>> {
+fn make(
+    plan: &Plan,
+    root: &Root,
+    m: &Mount,
+    given: Option<&OwnedFd>,
+    late: &mut Late,
+    proc: &Procfs,
+) -> Result<Option<OwnedFd>> {
     let tree = match &m.kind {
-        MountKind::Bind { source, recursive } => match bind(root, m, source, *recursive)? {
+        MountKind::Bind { source, recursive } => match bind(root, m, source, *recursive, given)? {
             Some(tree) => tree,
             None => return Ok(None),
         },
@@ -108,13 +117,16 @@ fn plain_directory(root: &Root, m: &Mount) -> Result<OwnedFd> {
     }
 }
 
-fn bind(root: &Root, m: &Mount, source: &Path, recursive: bool) -> Result<Option<OwnedFd>> {
+fn bind(root: &Root, m: &Mount, source: &Path, recursive: bool, given: Option<&OwnedFd>) -> Result<Option<OwnedFd>> {
     let path = CString::new(source.as_os_str().as_bytes()).map_err(|_| Error::new("NUL byte in the mount source"))?;
     if m.copy_symlink && copy_symlink(root, m, source)? {
         return Ok(None);
     }
-    let tree = mount::clone_tree_at(&path, recursive, !m.src_nofollow)
-        .map_err(|e| Error::sys("cannot bind", e).message(format!("source {}", source.display())))?;
+    let tree = match given {
+        Some(given) => given.try_clone().step("cannot bind")?,
+        None => mount::clone_tree_at(&path, recursive, !m.src_nofollow)
+            .map_err(|e| Error::sys("cannot bind", e).message(format!("source {}", source.display())))?,
+    };
     let stat = fstat(&tree).step("cannot stat the mount source")?;
     if !m.attr.is_empty() {
         mount::set_attr(&tree, m.attr.set, m.attr.clear, 0, false).step("cannot set mount attributes")?;

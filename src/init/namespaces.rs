@@ -4,6 +4,8 @@ use std::os::fd::OwnedFd;
 
 use nix::fcntl::OFlag;
 
+use super::credentials::of_process;
+use super::sync::{Channel, Message};
 use crate::error::{Error, Result, Step};
 use crate::net;
 use crate::spec::plan::{NamespaceKind, Plan, TimeOffset};
@@ -13,13 +15,19 @@ use crate::sys::procfs::Procfs;
 /// The namespaces that clone3 made already; the rest are made by [`enter`], at
 /// the same time as the host side goes on with its own work. Cgroup must be
 /// one of the rest: at clone3 it would be rooted at the parent's cgroup.
-pub const BY_CLONE: [NamespaceKind; 2] = [NamespaceKind::Pid, NamespaceKind::Mount];
+/// User must be of these: the others are to be its own.
+pub const BY_CLONE: [NamespaceKind; 3] = [NamespaceKind::User, NamespaceKind::Pid, NamespaceKind::Mount];
 
 /// Joins those given by path, makes the new ones, sets hostname and domainname, brings loopback up.
 ///
 /// # Errors
 /// Names the namespace and its field.
-pub fn enter(plan: &Plan, join_fds: &[(usize, NamespaceKind, OwnedFd)], proc: &Procfs) -> Result<()> {
+pub fn enter(
+    plan: &Plan,
+    join_fds: &[(usize, NamespaceKind, OwnedFd)],
+    proc: &Procfs,
+    channel: &Channel,
+) -> Result<()> {
     for (index, kind, fd) in join_fds {
         // A pid namespace was entered by being born in it.
         if *kind != NamespaceKind::Pid {
@@ -35,7 +43,7 @@ pub fn enter(plan: &Plan, join_fds: &[(usize, NamespaceKind, OwnedFd)], proc: &P
     let with_offsets = plan.namespaces.is_new(NamespaceKind::Time);
     if with_offsets {
         new &= !NamespaceKind::Time.clone_flag();
-        enter_time(&plan.time_offsets, proc)?;
+        enter_time(plan, proc, channel)?;
     }
     if new != 0 {
         unshare(new).step("cannot make the namespaces")?;
@@ -63,17 +71,32 @@ pub fn own_cgroups(plan: &Plan, proc: &Procfs) -> nix::Result<bool> {
 
 /// A new time namespace takes its offsets before the first process enters it,
 /// so it is made for children, set up, and then entered by its fd (time_namespaces(7)).
-fn enter_time(offsets: &[TimeOffset], proc: &Procfs) -> Result<()> {
+fn enter_time(plan: &Plan, proc: &Procfs, channel: &Channel) -> Result<()> {
     unshare(NamespaceKind::Time.clone_flag()).step("cannot make the time namespace")?;
-    for TimeOffset { clock, secs, nanos } in offsets {
-        proc.write(c"self/timens_offsets", format!("{clock} {secs} {nanos}").as_bytes())
-            .step("cannot set the time offset")
-            .map_err(|e| e.in_field(format!("linux.timeOffsets.{clock}")))?;
+    match plan.namespaces.is_new(NamespaceKind::User) {
+        _ if plan.time_offsets.is_empty() => {}
+        // Our own file under /proc is the machine's root's, because we hide.
+        true => channel.ask(&Message::SetTimeOffsets)?,
+        false => set_time_offsets(&plan.time_offsets, proc, 0)?,
     }
     let fd = proc
         .magic_link(c"self/ns", c"time_for_children", OFlag::O_RDONLY)
         .step("cannot open the new time namespace")?;
     join(fd, NamespaceKind::Time.clone_flag()).step("cannot enter the new time namespace")
+}
+
+/// Sets the offsets of the time namespace that a process, 0 for this one, has made for its children.
+///
+/// # Errors
+/// Names the field and the errno.
+pub fn set_time_offsets(offsets: &[TimeOffset], proc: &Procfs, pid: i32) -> Result<()> {
+    let file = of_process(pid, "timens_offsets")?;
+    for TimeOffset { clock, secs, nanos } in offsets {
+        proc.write(&file, format!("{clock} {secs} {nanos}").as_bytes())
+            .step("cannot set the time offset")
+            .map_err(|e| e.in_field(format!("linux.timeOffsets.{clock}")))?;
+    }
+    Ok(())
 }
 
 fn set_names(plan: &Plan) -> Result<()> {

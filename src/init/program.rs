@@ -211,11 +211,11 @@ fn put_on(process: &Process) -> Result<()> {
 
 fn take_off() -> Result<()> {
     let step = "cannot come back from the user's identity";
-    ids::set_uids(None, Some(0), None).step(step)?;
-    ids::set_gids(None, Some(0), None).step(step)?;
-    // A change of ids resets both.
-    ids::set_dumpable(false).step(step)?;
-    ids::set_parent_death_signal(libc::SIGKILL).step(step)
+    // The saved ids are those of before, root's.
+    let (uid, gid) = ids::saved().step(step)?;
+    ids::set_uids(None, Some(uid), None).step(step)?;
+    ids::set_gids(None, Some(gid), None).step(step)?;
+    credentials::hide().step(step)
 }
 
 fn look_up(process: &Process, env: &[CString]) -> Result<CString> {

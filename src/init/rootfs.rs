@@ -8,6 +8,7 @@ use nix::fcntl::{OFlag, open, openat};
 use nix::mount::MntFlags;
 use nix::sys::stat::Mode;
 
+use super::sources::Sources;
 use crate::error::{Error, Result, Step};
 use crate::spec::plan::{NamespaceKind, Plan};
 use crate::sys::mount;
@@ -22,7 +23,7 @@ const DIRECTORY: OFlag = OFlag::O_PATH.union(OFlag::O_DIRECTORY).union(OFlag::O_
 ///
 /// # Errors
 /// Names the step and the rootfs.
-pub fn prepare(plan: &Plan) -> Result<Root> {
+pub fn prepare(plan: &Plan, sources: Option<&Sources>) -> Result<Root> {
     let step = "cannot open the rootfs";
     let path = CString::new(plan.rootfs.as_os_str().as_bytes()).map_err(|_| Error::new(step).message("NUL byte"))?;
     if !plan.namespaces.has(NamespaceKind::Mount) {
@@ -31,6 +32,9 @@ pub fn prepare(plan: &Plan) -> Result<Root> {
     }
     if plan.namespaces.is_new(NamespaceKind::Mount) {
         cut_off(plan)?;
+    }
+    if let Some(sources) = sources {
+        return given(plan, sources);
     }
     let fd = open(path.as_c_str(), DIRECTORY | OFlag::O_NOFOLLOW, Mode::empty()).step_at(step, &plan.rootfs)?;
     if plan.root_propagation.is_none_or(|p| p.kind != libc::MS_SLAVE) {
@@ -43,6 +47,17 @@ pub fn prepare(plan: &Plan) -> Result<Root> {
     let tree = mount::clone_tree(&fd, true).step_at("cannot clone the rootfs", &plan.rootfs)?;
     mount::attach(&tree, &fd).step_at("cannot attach the rootfs", &plan.rootfs)?;
     Ok(Root::new(tree))
+}
+
+/// A rootfs that the host side has cloned: it goes where it came from, or, if
+/// no way leads there for us, over the root directory.
+fn given(plan: &Plan, sources: &Sources) -> Result<Root> {
+    let step = "cannot attach the rootfs";
+    let place = open(&plan.rootfs, DIRECTORY | OFlag::O_NOFOLLOW, Mode::empty())
+        .or_else(|_| open(c"/", DIRECTORY, Mode::empty()))
+        .step_at(step, &plan.rootfs)?;
+    mount::attach(&sources.rootfs, &place).step_at(step, &plan.rootfs)?;
+    sources.rootfs.try_clone().map(Root::new).step(step)
 }
 
 /// Does the config want any mount made or changed?

@@ -9,7 +9,7 @@ use nix::sys::stat::{FileStat, SFlag, fstat, major, minor};
 use nix::unistd::{Uid, fchown};
 
 use crate::error::{Error, Result, Step};
-use crate::spec::plan::Process;
+use crate::spec::plan::{IdMaps, Process};
 use crate::sys;
 use crate::sys::path::{Root, is_type};
 use crate::sys::procfs::Procfs;
@@ -33,6 +33,22 @@ pub fn hand_over(process: &Process, root: &Root, proc: &Procfs) -> Result<()> {
             }
         } else if !is_type(&stat, SFlag::S_IFCHR) && stat.st_uid != process.uid {
             give(fd, process.uid)?;
+        }
+    }
+    Ok(())
+}
+
+/// Gives stdio to the user of a process in a user namespace, which the process
+/// could not do itself. For the host side, before there is one.
+///
+/// # Errors
+/// The errno of fstat(2) or fchown(2).
+pub fn give_to(ids: &IdMaps, process: &Process) -> Result<()> {
+    let Some(uid) = IdMaps::on_host(&ids.uid, process.uid) else { return Ok(()) };
+    for fd in (0..=2).filter_map(sys::fd::inherited) {
+        let stat = fstat(fd).step("cannot stat stdio")?;
+        if !is_type(&stat, SFlag::S_IFCHR) && stat.st_uid != uid {
+            give(fd, uid)?;
         }
     }
     Ok(())

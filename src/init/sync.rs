@@ -23,6 +23,10 @@ pub enum Message {
     Continue,
     /// init → host: everything is set up.
     Ready,
+    /// init → host: limits and the like are not for a user namespace to set; set them.
+    SetAttributes,
+    /// init → host: the time namespace waits for its offsets.
+    SetTimeOffsets,
     /// init → starter: the next thing is the execve.
     Executing,
     /// init → starter: its filter's listener will have this number; take it.
@@ -39,6 +43,8 @@ impl Message {
             Self::RunHooks => vec![b'H'],
             Self::Continue => vec![b'C'],
             Self::Ready => vec![b'R'],
+            Self::SetAttributes => vec![b'A'],
+            Self::SetTimeOffsets => vec![b'T'],
             Self::Executing => vec![b'X'],
             Self::Listener(number) => [&b"N"[..], &number.to_ne_bytes()].concat(),
             Self::Released => vec![b'L'],
@@ -61,6 +67,8 @@ impl Message {
             b"H" => Ok(Self::RunHooks),
             b"C" => Ok(Self::Continue),
             b"R" => Ok(Self::Ready),
+            b"A" => Ok(Self::SetAttributes),
+            b"T" => Ok(Self::SetTimeOffsets),
             b"X" => Ok(Self::Executing),
             b"L" => Ok(Self::Released),
             [b'N', a, b, c, d] => Ok(Self::Listener(RawFd::from_ne_bytes([*a, *b, *c, *d]))),
@@ -124,6 +132,15 @@ impl Channel {
         }
     }
 
+    /// Asks the other side for something and waits until it is done.
+    ///
+    /// # Errors
+    /// As [`Channel::send`] and [`Channel::expect`].
+    pub fn ask(&self, message: &Message) -> Result<()> {
+        self.send(message)?;
+        self.expect(&Message::Continue)
+    }
+
     /// Receives `want`, one of those without contents, or fails because the
     /// other side is gone. Init is in its cgroup already when it waits so, and
     /// pays for every page.
@@ -175,7 +192,8 @@ mod tests {
         let failed = Message::Failed(Box::new(Error::sys("x", libc::EPERM).path("/y")));
         let listener = Message::Listener(70_000);
         let plain = [Message::RunHooks, Message::Continue, Message::Ready, Message::Executing, Message::Released];
-        for message in plain.into_iter().chain([listener, failed]) {
+        let asked = [Message::SetAttributes, Message::SetTimeOffsets, listener, failed];
+        for message in plain.into_iter().chain(asked) {
             a.send(&message).unwrap();
             assert_eq!(b.recv().unwrap(), Some(message));
         }

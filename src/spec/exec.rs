@@ -3,7 +3,7 @@
 use oci_spec::runtime::Process as SpecProcess;
 
 use super::faults::Faults;
-use super::plan::{Capabilities, Process};
+use super::plan::{Capabilities, IdMaps, Process};
 use super::{parse, process};
 use crate::Result;
 use crate::container::ExecOptions;
@@ -57,6 +57,16 @@ pub fn exec_process(saved: &str, overrides: &ExecOptions) -> Result<Process> {
         add_capabilities(resolved.capabilities.get_or_insert_default(), caps);
     }
     Ok(resolved)
+}
+
+/// Are the ids of a process in the container's user namespace?
+///
+/// # Errors
+/// Each that is not.
+pub fn check_ids(process: &Process, ids: &IdMaps) -> Result<()> {
+    let mut faults = Faults::default();
+    process::check_ids(process, ids, &mut faults);
+    faults.into_error(STEP).map_or(Ok(()), Err)
 }
 
 fn resolve(json: &str) -> Result<Process> {

@@ -4,9 +4,10 @@ use serde_json::{Value, json};
 
 use super::mount_options::OPTIONS;
 use super::mounts::LABEL_ANNOTATION;
+use super::plan::NamespaceKind;
 use super::scheduling::{FLAGS, MODES};
 use super::seccomp::{ACTIONS, FAIL_UNKNOWN, FLAGS as SECCOMP_FLAGS, OPERATORS, RECEIVER};
-use super::validate::{KEEP_GROUPS, UNIT_PROPERTY, supported_namespaces};
+use super::validate::{KEEP_GROUPS, UNIT_PROPERTY};
 use super::{OCI_VERSION, hooks};
 use crate::seccomp::compile::supports;
 use crate::seccomp::tables::Arch;
@@ -30,7 +31,7 @@ fn seccomp() -> Value {
 ///
 /// Fixed at compile time: it says what is recognised, not what this kernel can do.
 pub fn features() -> Value {
-    let mut namespaces: Vec<_> = supported_namespaces().map(|k| k.spec_name()).collect();
+    let mut namespaces: Vec<_> = NamespaceKind::ALL.into_iter().map(|k| k.spec_name()).collect();
     namespaces.sort_unstable();
     let mut capabilities: Vec<_> = caps::all().into_iter().map(|c| c.to_string()).collect();
     capabilities.sort_unstable();

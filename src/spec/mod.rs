@@ -35,7 +35,7 @@ mod update;
 mod validate;
 mod weights;
 
-pub use exec::{exec_process, load_process};
+pub use exec::{check_ids, exec_process, load_process};
 pub use features::features;
 pub use rdt::{Schema, check_name as check_rdt_name};
 pub use seccomp::program as seccomp_program;

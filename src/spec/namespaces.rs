@@ -1,15 +1,15 @@
 //! `linux.namespaces`, `linux.timeOffsets` and what needs a namespace of its own.
 
-use oci_spec::runtime::{Linux, LinuxNamespace, LinuxNamespaceType, Spec};
+use oci_spec::runtime::{Linux, LinuxIdMapping, LinuxNamespace, LinuxNamespaceType, Spec};
 
 use super::faults::{Faults, keyed};
-use super::plan::{NamespaceKind, Namespaces, TimeOffset};
+use super::plan::{IdMaps, IdRange, NamespaceKind, Namespaces, TimeOffset};
 
 /// The longest name the kernel takes for a host or domain.
 const UTS_NAME_MAX: usize = 64;
 
-/// What is said wherever a config asks for a user namespace.
-pub(crate) const NO_USERNS: &str = "user namespaces are not supported yet";
+/// The kernel takes no more ranges in a map (user_namespaces(7), Linux 4.15).
+const MAX_RANGES: usize = 340;
 
 /// Resolves `linux.namespaces`.
 pub(crate) fn resolve(linux: &Linux, faults: &mut Faults) -> Namespaces {
@@ -23,18 +23,65 @@ pub(crate) fn resolve(linux: &Linux, faults: &mut Faults) -> Namespaces {
             continue;
         }
         seen |= kind.clone_flag();
-        if kind == NamespaceKind::User {
-            faults.add(&at, NO_USERNS);
-            continue;
-        }
         add(&mut out, i, kind, namespace, &at, faults);
     }
-    for (name, mappings) in [("uidMappings", linux.uid_mappings()), ("gidMappings", linux.gid_mappings())] {
-        if mappings.as_ref().is_some_and(|m| !m.is_empty()) {
-            faults.add(format!("linux.{name}"), NO_USERNS);
-        }
+    if let Some((i, ..)) = out.join.iter().find(|(_, kind, _)| *kind == NamespaceKind::User) {
+        faults.add(format!("linux.namespaces[{i}].path"), "joining a user namespace is not supported yet");
     }
     out
+}
+
+/// Resolves `linux.uidMappings` and `linux.gidMappings`.
+pub(crate) fn id_maps(linux: &Linux, namespaces: &Namespaces, faults: &mut Faults) -> IdMaps {
+    let mut map = |name: &str, given: &Option<Vec<LinuxIdMapping>>| {
+        let at = format!("linux.{name}");
+        let ranges = given.as_deref().unwrap_or_default();
+        match (namespaces.is_new(NamespaceKind::User), ranges.is_empty()) {
+            (true, true) => faults.add(&at, "missing, and a new user namespace has no ids without it"),
+            (false, false) => faults.add(&at, "needs a user namespace"),
+            _ => {}
+        }
+        id_map(&at, ranges, faults)
+    };
+    IdMaps { uid: map("uidMappings", linux.uid_mappings()), gid: map("gidMappings", linux.gid_mappings()) }
+}
+
+/// One map, with the faults that the kernel would only call `EINVAL`.
+pub(crate) fn id_map(at: &str, ranges: &[LinuxIdMapping], faults: &mut Faults) -> Vec<IdRange> {
+    if ranges.len() > MAX_RANGES {
+        faults.add(at, format!("{} ranges, and the kernel takes {MAX_RANGES}", ranges.len()));
+    }
+    let mut out: Vec<IdRange> = Vec::with_capacity(ranges.len());
+    for (i, range) in ranges.iter().enumerate() {
+        let at = format!("{at}[{i}]");
+        let range = IdRange { container: range.container_id(), host: range.host_id(), size: range.size() };
+        if range.size == 0 {
+            faults.add(format!("{at}.size"), "0 ids");
+        }
+        // The last number of all stands for "none".
+        for (name, first) in [("containerID", range.container), ("hostID", range.host)] {
+            if u64::from(first) + u64::from(range.size) > u64::from(u32::MAX) {
+                faults.add(
+                    format!("{at}.{name}"),
+                    format!("{first} and {} more are more than there are ids", range.size),
+                );
+            }
+        }
+        for (j, other) in out.iter().enumerate() {
+            if overlap(other.container, range.container, other.size, range.size) {
+                faults.add(&at, format!("container ids of [{j}] as well"));
+            }
+            if overlap(other.host, range.host, other.size, range.size) {
+                faults.add(&at, format!("host ids of [{j}] as well"));
+            }
+        }
+        out.push(range);
+    }
+    out
+}
+
+fn overlap(a: u32, b: u32, a_size: u32, b_size: u32) -> bool {
+    u64::from(a) < u64::from(b) + u64::from(b_size) && u64::from(b) < u64::from(a) + u64::from(a_size)
 }
 
 fn add(out: &mut Namespaces, i: usize, kind: NamespaceKind, ns: &LinuxNamespace, at: &str, faults: &mut Faults) {

@@ -31,6 +31,8 @@ pub struct Plan {
     pub domainname: Option<String>,
     /// `linux.namespaces`.
     pub namespaces: Namespaces,
+    /// `linux.uidMappings`, `linux.gidMappings`; empty without a user namespace.
+    pub ids: IdMaps,
     /// `linux.timeOffsets`.
     pub time_offsets: Vec<TimeOffset>,
     /// `mounts`, in the order of the config.
@@ -156,6 +158,59 @@ impl Namespaces {
     /// Does the container have one of this kind that may differ from the caller's?
     pub fn has(&self, kind: NamespaceKind) -> bool {
         self.is_new(kind) || self.is_joined(kind)
+    }
+}
+
+/// The id maps of a user namespace (user_namespaces(7)).
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct IdMaps {
+    /// Users.
+    pub uid: Vec<IdRange>,
+    /// Groups.
+    pub gid: Vec<IdRange>,
+}
+
+/// One line of `/proc/PID/uid_map`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct IdRange {
+    /// The first id in the namespace.
+    pub container: u32,
+    /// The first id outside.
+    pub host: u32,
+    /// How many.
+    pub size: u32,
+}
+
+impl IdRange {
+    /// What an id of the namespace is outside, if the range has it.
+    fn outside(&self, id: u32) -> Option<u32> {
+        id.checked_sub(self.container).filter(|n| *n < self.size).map(|n| self.host + n)
+    }
+}
+
+impl IdMaps {
+    /// Is there a user namespace with maps of its own?
+    pub fn is_empty(&self) -> bool {
+        self.uid.is_empty() && self.gid.is_empty()
+    }
+
+    /// What an id of the container is on the host; itself without a map, `None` outside of it.
+    pub fn on_host(map: &[IdRange], id: u32) -> Option<u32> {
+        if map.is_empty() { Some(id) } else { map.iter().find_map(|range| range.outside(id)) }
+    }
+
+    /// The ids that set the container up: 0, or where that is not mapped the first that is.
+    pub fn root(&self) -> (u32, u32) {
+        let root = |map: &[IdRange]| match Self::on_host(map, 0) {
+            Some(_) => 0,
+            None => map.first().map_or(0, |range| range.container),
+        };
+        (root(&self.uid), root(&self.gid))
+    }
+
+    /// A map as the kernel takes it, in one write.
+    pub fn text(map: &[IdRange]) -> String {
+        map.iter().map(|r| format!("{} {} {}\n", r.container, r.host, r.size)).collect()
     }
 }
 

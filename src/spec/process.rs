@@ -7,7 +7,7 @@ use std::str::FromStr;
 use oci_spec::runtime::{LinuxCapabilities, PosixRlimit, PosixRlimitType, Process as SpecProcess};
 
 use super::faults::Faults;
-use super::plan::{Capabilities, Process, Rlimit};
+use super::plan::{Capabilities, IdMaps, IdRange, Process, Rlimit};
 use super::{lists, scheduling};
 
 /// The umask of a process that asks for none.
@@ -55,6 +55,20 @@ pub(crate) fn resolve(process: &SpecProcess, faults: &mut Faults) -> Process {
         affinity_final: cpus("final", affinity.and_then(|a| a.cpu_affinity_final().as_deref()), faults),
         apparmor_profile: label("apparmorProfile", process.apparmor_profile(), faults),
         selinux_label: label("selinuxLabel", process.selinux_label(), faults),
+    }
+}
+
+/// Every id of a process must be one of its user namespace's.
+pub(crate) fn check_ids(process: &Process, ids: &IdMaps, faults: &mut Faults) {
+    let mut check = |at: String, map: &[IdRange], id: u32, name: &str| {
+        if IdMaps::on_host(map, id).is_none() {
+            faults.add(at, format!("{id} is not in linux.{name}"));
+        }
+    };
+    check("process.user.uid".to_owned(), &ids.uid, process.uid, "uidMappings");
+    check("process.user.gid".to_owned(), &ids.gid, process.gid, "gidMappings");
+    for (i, gid) in process.additional_gids.iter().enumerate() {
+        check(format!("process.user.additionalGids[{i}]"), &ids.gid, *gid, "gidMappings");
     }
 }
 

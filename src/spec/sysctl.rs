@@ -3,7 +3,6 @@
 use std::collections::HashMap;
 
 use super::faults::{Faults, keyed};
-use super::namespaces::NO_USERNS;
 use super::plan::{NamespaceKind, Namespaces, Sysctl};
 
 /// What of `/proc/sys/kernel` belongs to the IPC namespace.
@@ -55,7 +54,7 @@ fn check(path: &str, namespaces: &Namespaces) -> Result<(), String> {
         ["net", _, ..] => NamespaceKind::Network,
         ["kernel", "domainname"] => NamespaceKind::Uts,
         ["kernel", "hostname"] => return Err("use the field \"hostname\" instead".to_owned()),
-        ["user", _, ..] => return Err(NO_USERNS.to_owned()),
+        ["user", _, ..] => NamespaceKind::User,
         _ => return Err("belongs to no namespace, so it would change the host".to_owned()),
     };
     if namespaces.has(needed) { Ok(()) } else { Err(format!("needs a namespace of type {:?}", needed.spec_name())) }
@@ -96,7 +95,7 @@ mod tests {
             ("kernel.panic", "belongs to no namespace"),
             ("kernel.hostname", "use the field"),
             ("vm.swappiness", "belongs to no namespace"),
-            ("user.max_user_namespaces", NO_USERNS),
+            ("user.max_user_namespaces", "needs a user namespace"),
             ("net/../kernel/panic", "not the name"),
             ("net..ipv4", "not the name"),
             ("net", "belongs to no namespace"),

@@ -11,7 +11,7 @@ use crate::{Error, Result};
 /// `rootless`: such a config needs a user namespace, which is not supported yet.
 pub fn template(rootless: bool) -> Result<Value> {
     if rootless {
-        return Err(Error::new("--rootless").message(super::namespaces::NO_USERNS));
+        return Err(Error::new("--rootless").message("not supported yet"));
     }
     Ok(json!({
         "ociVersion": OCI_VERSION,

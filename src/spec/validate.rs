@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use oci_spec::runtime::{Linux, LinuxPersonalityDomain, Spec};
 
 use super::faults::Faults;
-use super::plan::{CgroupPlan, Hooks, MountKind, NamespaceKind, Namespaces, Plan, Propagation};
+use super::plan::{CgroupPlan, Hooks, IdMaps, MountKind, NamespaceKind, Namespaces, Plan, Propagation};
 use super::{devices, hooks, mount_options, mounts, namespaces, process, rdt, resources, scheduling, seccomp, sysctl};
 use crate::seccomp::tables::Arch;
 
@@ -46,7 +46,11 @@ pub(crate) fn plan(spec: &Spec, bundle: &Path, faults: &mut Faults) -> Plan {
         process.keep_groups = keeps_original_groups(&annotations);
     }
     let (rootfs, root_readonly) = root(spec, bundle, faults);
-    let cgroup = CgroupPlan { owner: cgroup_owner(spec, &namespaces), ..cgroup(linux, faults) };
+    let ids = namespaces::id_maps(linux, &namespaces, faults);
+    if let Some(process) = &process {
+        process::check_ids(process, &ids, faults);
+    }
+    let cgroup = CgroupPlan { owner: cgroup_owner(spec, &namespaces, &ids), ..cgroup(linux, faults) };
     Plan {
         oci_version: spec.version().clone(),
         bundle: bundle.to_owned(),
@@ -63,6 +67,7 @@ pub(crate) fn plan(spec: &Spec, bundle: &Path, faults: &mut Faults) -> Plan {
         readonly_paths: paths("linux.readonlyPaths", linux.readonly_paths(), faults),
         sysctl: sysctls(linux, &namespaces, faults),
         namespaces,
+        ids,
         personality: personality(linux, faults),
         memory_policy: linux.memory_policy().as_ref().and_then(|p| scheduling::memory_policy(p, faults)),
         process,
@@ -209,7 +214,7 @@ fn cgroup(linux: &Linux, faults: &mut Faults) -> CgroupPlan {
 /// The host's number of `process.user.uid` if the cgroup is to be handed to that user: the container
 /// gets a cgroup namespace of its own and in it a cgroup mount to write to
 /// (runtime-spec, config-linux.md, "Cgroup ownership").
-fn cgroup_owner(spec: &Spec, namespaces: &Namespaces) -> Option<u32> {
+fn cgroup_owner(spec: &Spec, namespaces: &Namespaces, ids: &IdMaps) -> Option<u32> {
     let writable = |m: &oci_spec::runtime::Mount| {
         let read_only = |option: &String| matches!(option.as_str(), "ro" | "rro");
         m.source().as_deref() == Some(Path::new("cgroup"))
@@ -217,12 +222,7 @@ fn cgroup_owner(spec: &Spec, namespaces: &Namespaces) -> Option<u32> {
             && !m.options().iter().flatten().any(read_only)
     };
     let handed_over = namespaces.is_new(NamespaceKind::Cgroup) && spec.mounts().iter().flatten().any(writable);
-    // Without user namespaces the host's number is the container's. A process
-    // that comes later, by exec, is root unless it says otherwise.
-    handed_over.then(|| spec.process().as_ref().map_or(0, |p| p.user().uid()))
-}
-
-/// The namespaces of `features`: what a config may name and get.
-pub(crate) fn supported_namespaces() -> impl Iterator<Item = NamespaceKind> {
-    NamespaceKind::ALL.into_iter().filter(|k| *k != NamespaceKind::User)
+    // A process that comes later, by exec, is root unless it says otherwise.
+    let user = || spec.process().as_ref().map_or(0, |p| p.user().uid());
+    if handed_over { IdMaps::on_host(&ids.uid, user()) } else { None }
 }

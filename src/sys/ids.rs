@@ -27,6 +27,15 @@ pub fn set_gids(real: Option<u32>, effective: Option<u32>, saved: Option<u32>) -
     set_ids(libc::SYS_setresgid, real, effective, saved)
 }
 
+/// Saved user and group id (getresuid(2), getresgid(2)).
+///
+/// # Errors
+/// The errno of the calls.
+pub fn saved() -> nix::Result<(u32, u32)> {
+    let (uid, gid) = (nix::unistd::getresuid()?, nix::unistd::getresgid()?);
+    Ok((uid.saved.as_raw(), gid.saved.as_raw()))
+}
+
 /// setresuid(2); `None` leaves an id alone.
 ///
 /// # Errors

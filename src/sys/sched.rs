@@ -2,24 +2,24 @@
 
 use super::check;
 
-/// sched_setattr(2) on this process.
+/// sched_setattr(2) on a process, 0 for this one.
 ///
 /// # Errors
 /// The errno of sched_setattr(2).
-pub fn set_scheduler(mut attr: libc::sched_attr) -> nix::Result<()> {
+pub fn set_scheduler(pid: i32, mut attr: libc::sched_attr) -> nix::Result<()> {
     attr.size = size_of::<libc::sched_attr>() as u32;
     // SAFETY: the struct carries its size.
-    check(unsafe { libc::syscall(libc::SYS_sched_setattr, 0, &raw const attr, 0) }).map(drop)
+    check(unsafe { libc::syscall(libc::SYS_sched_setattr, pid, &raw const attr, 0) }).map(drop)
 }
 
-/// ioprio_set(2) on this process.
+/// ioprio_set(2) on a process, 0 for this one.
 ///
 /// # Errors
 /// The errno of ioprio_set(2).
-pub fn set_io_priority(priority: i32) -> nix::Result<()> {
+pub fn set_io_priority(pid: i32, priority: i32) -> nix::Result<()> {
     const IOPRIO_WHO_PROCESS: i32 = 1;
     // SAFETY: numbers only.
-    check(unsafe { libc::syscall(libc::SYS_ioprio_set, IOPRIO_WHO_PROCESS, 0, priority) }).map(drop)
+    check(unsafe { libc::syscall(libc::SYS_ioprio_set, IOPRIO_WHO_PROCESS, pid, priority) }).map(drop)
 }
 
 /// sched_setaffinity(2) on this process: a CPU mask, lowest CPU first.
@@ -53,13 +53,13 @@ pub fn set_personality(domain: u64) -> nix::Result<()> {
     check(unsafe { libc::syscall(libc::SYS_personality, domain) }).map(drop)
 }
 
-/// prlimit(2) on this process: `RLIMIT_*`, soft, hard.
+/// prlimit(2) on a process, 0 for this one: `RLIMIT_*`, soft, hard.
 ///
 /// # Errors
 /// The errno of prlimit(2): `EPERM` for raising a hard limit without `CAP_SYS_RESOURCE`.
-pub fn set_rlimit(resource: u32, soft: u64, hard: u64) -> nix::Result<()> {
+pub fn set_rlimit(pid: i32, resource: u32, soft: u64, hard: u64) -> nix::Result<()> {
     let value = libc::rlimit64 { rlim_cur: soft, rlim_max: hard };
     let old = std::ptr::null_mut::<libc::rlimit64>();
     // SAFETY: the struct is the kernel's own.
-    check(unsafe { libc::syscall(libc::SYS_prlimit64, 0, resource, &raw const value, old) }).map(drop)
+    check(unsafe { libc::syscall(libc::SYS_prlimit64, pid, resource, &raw const value, old) }).map(drop)
 }
