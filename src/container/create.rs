@@ -24,7 +24,7 @@ use crate::init::credentials::set_attributes;
 use crate::init::namespaces::{BY_CLONE, set_time_offsets};
 use crate::init::sources::Sources;
 use crate::init::sync::{Channel, Message};
-use crate::init::{Common, Init, Start, stdio};
+use crate::init::{Common, Init, Start, stdio, userns};
 use crate::log;
 use crate::rdt;
 use crate::spec::plan::{NamespaceKind, Plan};
@@ -259,10 +259,6 @@ impl Making {
         }
         let lock = if wait == WaitFor::Start { Some(self.handle.lock_created()?) } else { None };
         self.fork(lock, console)?;
-        let child = self.child.as_mut().ok_or_else(|| Error::new("there is no init"))?;
-        if self.prepared.plan.namespaces.is_new(NamespaceKind::User) {
-            child.map_ids(&self.prepared.plan.ids, &self.prepared.procfs)?;
-        }
         // Init makes its namespaces and mounts at the same time.
         if let Some(cgroup) = &mut self.cgroup {
             cgroup.inhabited();
@@ -281,7 +277,7 @@ impl Making {
         let (ours, theirs) = Channel::pair()?;
         let namespaces = &self.prepared.plan.namespaces;
         let flags = BY_CLONE.iter().fold(0, |flags, kind| flags | namespaces.new & kind.clone_flag());
-        let sources = Sources::open(&self.prepared.plan)?;
+        let sources = Sources::open(&self.prepared.plan, &self.prepared.procfs)?;
         if let (false, Some(process)) = (self.prepared.plan.ids.is_empty(), &self.prepared.plan.process) {
             stdio::give_to(&self.prepared.plan.ids, process)?;
         }
@@ -293,8 +289,11 @@ impl Making {
                 self.become_init(theirs, lock, console, sources)
             }
             Ok(Fork::Parent { pid, pidfd }) => {
-                self.child = Some(Child::new(pid, pidfd, ours));
-                Ok(())
+                let child = self.child.insert(Child::new(pid, pidfd, ours));
+                match self.prepared.plan.namespaces.is_new(NamespaceKind::User) {
+                    true => map_ids(child, &self.prepared, sources.as_ref()),
+                    false => Ok(()),
+                }
             }
             Err(e) => Err(not_forked("cannot create init", e, self.cgroup.as_ref())),
         }
@@ -416,6 +415,16 @@ fn nothing_to_run() -> crate::spec::plan::Process {
 /// The session keyring's name, by which exec joins it.
 pub fn keyring_name(id: &str) -> Option<CString> {
     CString::new(format!("_ses.{id}")).ok()
+}
+
+/// Gives a new user namespace its ids, and the mounts that are to show them.
+fn map_ids(child: &Child, prepared: &Prepared, sources: Option<&Sources>) -> Result<()> {
+    let (plan, proc) = (&prepared.plan, &prepared.procfs);
+    userns::write_maps(child.pid, &plan.ids, proc).map_err(|e| e.in_field("linux"))?;
+    if let Some(sources) = sources {
+        sources.map_as_container(plan, &userns::of(child.pid, proc)?)?;
+    }
+    child.go_on()
 }
 
 /// What init asks the host side for.

@@ -11,13 +11,10 @@ use nix::sys::signalfd::{SfdFlags, SignalFd};
 use crate::cgroup::Cgroup;
 use crate::error::{Error, Result, Step};
 use crate::hooks::HookState;
-use crate::init::credentials::of_process;
 use crate::init::sync::{Channel, Message};
 use crate::seccomp::{Listener, notify};
-use crate::spec::plan::IdMaps;
 use crate::sys;
 use crate::sys::process::Exit;
-use crate::sys::procfs::Procfs;
 
 /// Signals that ask us to end: during a launch they undo it, in the foreground
 /// they are the container's.
@@ -131,18 +128,11 @@ impl Child {
         }
     }
 
-    /// Writes the maps of its new user namespace, and lets it go on.
+    /// Lets it go on: what it waits for has been done.
     ///
     /// # Errors
-    /// Names the field and the errno.
-    pub fn map_ids(&self, ids: &IdMaps, proc: &Procfs) -> Result<()> {
-        for (file, map, field) in
-            [("gid_map", &ids.gid, "linux.gidMappings"), ("uid_map", &ids.uid, "linux.uidMappings")]
-        {
-            proc.write(&of_process(self.pid, file)?, IdMaps::text(map).as_bytes())
-                .step("cannot write the id map")
-                .map_err(|e| e.in_field(field))?;
-        }
+    /// `EPIPE` when it is gone.
+    pub fn go_on(&self) -> Result<()> {
         self.channel()?.send(&Message::Continue)
     }
 

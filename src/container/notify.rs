@@ -50,6 +50,7 @@ pub fn set_up(handle: &Handle, plan: &mut Plan) -> Result<()> {
         kind: MountKind::Bind { source, recursive: false },
         attr: MountAttr { set: inert, clear: 0 },
         recursive_attr: MountAttr::default(),
+        id_map: None,
         propagation: Vec::new(),
         tmpcopyup: false,
         copy_symlink: false,

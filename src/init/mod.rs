@@ -35,6 +35,7 @@ pub mod sources;
 pub mod stdio;
 pub mod sync;
 pub mod sysctl;
+pub mod userns;
 
 use console::Console;
 use program::Program;

@@ -33,8 +33,8 @@ pub fn prepare(plan: &Plan, sources: Option<&Sources>) -> Result<Root> {
     if plan.namespaces.is_new(NamespaceKind::Mount) {
         cut_off(plan)?;
     }
-    if let Some(sources) = sources {
-        return given(plan, sources);
+    if let Some(rootfs) = sources.and_then(|s| s.rootfs.as_ref()) {
+        return given(plan, rootfs);
     }
     let fd = open(path.as_c_str(), DIRECTORY | OFlag::O_NOFOLLOW, Mode::empty()).step_at(step, &plan.rootfs)?;
     if plan.root_propagation.is_none_or(|p| p.kind != libc::MS_SLAVE) {
@@ -51,13 +51,13 @@ pub fn prepare(plan: &Plan, sources: Option<&Sources>) -> Result<Root> {
 
 /// A rootfs that the host side has cloned: it goes where it came from, or, if
 /// no way leads there for us, over the root directory.
-fn given(plan: &Plan, sources: &Sources) -> Result<Root> {
+fn given(plan: &Plan, rootfs: &OwnedFd) -> Result<Root> {
     let step = "cannot attach the rootfs";
     let place = open(&plan.rootfs, DIRECTORY | OFlag::O_NOFOLLOW, Mode::empty())
         .or_else(|_| open(c"/", DIRECTORY, Mode::empty()))
         .step_at(step, &plan.rootfs)?;
-    mount::attach(&sources.rootfs, &place).step_at(step, &plan.rootfs)?;
-    sources.rootfs.try_clone().map(Root::new).step(step)
+    mount::attach(rootfs, &place).step_at(step, &plan.rootfs)?;
+    rootfs.try_clone().map(Root::new).step(step)
 }
 
 /// Does the config want any mount made or changed?

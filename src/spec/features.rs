@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::mount_options::OPTIONS;
+use super::mount_options::{ID_MAP, OPTIONS};
 use super::mounts::LABEL_ANNOTATION;
 use super::plan::NamespaceKind;
 use super::scheduling::{FLAGS, MODES};
@@ -39,7 +39,7 @@ pub fn features() -> Value {
         "ociVersionMin": OCI_VERSION_MIN,
         "ociVersionMax": OCI_VERSION,
         "hooks": hooks::KINDS,
-        "mountOptions": OPTIONS.iter().map(|(name, _)| *name).collect::<Vec<_>>(),
+        "mountOptions": OPTIONS.iter().map(|(name, _)| *name).chain(ID_MAP).collect::<Vec<_>>(),
         "linux": {
             "namespaces": namespaces,
             "capabilities": capabilities,
@@ -52,7 +52,7 @@ pub fn features() -> Value {
                 "modes": MODES.iter().map(|(name, ..)| *name).collect::<Vec<_>>(),
                 "flags": FLAGS.iter().map(|(name, ..)| *name).collect::<Vec<_>>(),
             },
-            "mountExtensions": {"idmap": {"enabled": false}},
+            "mountExtensions": {"idmap": {"enabled": true}},
             "netDevices": {"enabled": false},
         },
         "annotations": {"org.orlop.version": env!("CARGO_PKG_VERSION")},

@@ -18,6 +18,7 @@ mod exec;
 mod faults;
 pub mod features;
 mod hooks;
+mod idmaps;
 pub(crate) mod lists;
 mod mount_options;
 mod mounts;

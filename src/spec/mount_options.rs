@@ -41,6 +41,9 @@ pub(crate) enum Action {
     DestNoFollow,
 }
 
+/// Options that are no entry of the table: they may have maps with them.
+pub(crate) const ID_MAP: [&str; 2] = ["idmap", "ridmap"];
+
 /// How an attribute changes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Change {

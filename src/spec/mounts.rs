@@ -7,8 +7,9 @@ use std::path::{Path, PathBuf};
 use oci_spec::runtime::Mount as SpecMount;
 
 use super::faults::Faults;
+use super::idmaps::{self, Wanted};
 use super::mount_options::{self, Action, Depth, Group};
-use super::plan::{Mount, MountAttr, MountKind, Propagation};
+use super::plan::{IdMaps, Mount, MountAttr, MountKind, Propagation};
 
 /// Files below `/proc` that lxcfs and its like may replace; nothing else there may be covered.
 const PROC_FILES: [&str; 10] = [
@@ -42,6 +43,8 @@ pub(crate) struct Context<'a> {
     pub bundle: &'a Path,
     /// Parameter and label to be given to fresh filesystems.
     pub label: Option<(CString, CString)>,
+    /// The container's own maps.
+    pub ids: &'a IdMaps,
 }
 
 impl<'a> Context<'a> {
@@ -50,6 +53,7 @@ impl<'a> Context<'a> {
         bundle: &'a Path,
         label: Option<&str>,
         annotations: &BTreeMap<String, String>,
+        ids: &'a IdMaps,
         faults: &mut Faults,
     ) -> Self {
         let kind = annotations.get(LABEL_ANNOTATION).map_or("context", String::as_str);
@@ -58,7 +62,7 @@ impl<'a> Context<'a> {
             faults.add(path, format!("unknown kind of label {kind:?}"));
         }
         let label = label.and_then(|l| faults.cstring("linux.mountLabel", l));
-        Self { bundle, label: label.and_then(|l| Some((CString::new(kind).ok()?, l))) }
+        Self { bundle, ids, label: label.and_then(|l| Some((CString::new(kind).ok()?, l))) }
     }
 }
 
@@ -88,6 +92,7 @@ struct Options {
     attr: MountAttr,
     recursive_attr: MountAttr,
     propagation: Vec<Propagation>,
+    id_map: Option<Wanted>,
     flags: Vec<(Group, &'static str)>,
     tmpcopyup: Option<usize>,
     copy_symlink: bool,
@@ -98,11 +103,11 @@ struct Options {
 
 fn resolve_one(index: usize, mount: &SpecMount, cx: &Context, faults: &mut Faults) -> Option<Mount> {
     let at = format!("mounts[{index}]");
-    refuse_id_mappings(mount, &at, faults);
     let options = Options::parse(mount.options().as_deref().unwrap_or_default(), &at, faults);
     let destination = destination(mount, &at, faults);
     let kind = kind(mount, &options, cx, &at, faults);
     let (destination, kind) = (destination?, kind?);
+    let id_map = idmaps::resolve(mount, options.id_map.as_ref(), &kind, cx.ids, &at, faults);
     check_destination(&destination, &kind, index == 0, &at, faults);
     if let Some(i) = options.tmpcopyup
         && !matches!(&kind, MountKind::Fs { fstype, .. } if fstype.as_bytes() == b"tmpfs")
@@ -115,6 +120,7 @@ fn resolve_one(index: usize, mount: &SpecMount, cx: &Context, faults: &mut Fault
         kind,
         attr: options.attr,
         recursive_attr: options.recursive_attr,
+        id_map,
         propagation: options.propagation,
         tmpcopyup: options.tmpcopyup.is_some(),
         copy_symlink: options.copy_symlink,
@@ -123,21 +129,13 @@ fn resolve_one(index: usize, mount: &SpecMount, cx: &Context, faults: &mut Fault
     })
 }
 
-fn refuse_id_mappings(mount: &SpecMount, at: &str, faults: &mut Faults) {
-    for (name, mappings) in [("uidMappings", mount.uid_mappings()), ("gidMappings", mount.gid_mappings())] {
-        if mappings.as_ref().is_some_and(|m| !m.is_empty()) {
-            faults.add(format!("{at}.{name}"), "id-mapped mounts are not supported yet");
-        }
-    }
-}
-
 impl Options {
     fn parse(options: &[String], at: &str, faults: &mut Faults) -> Self {
         let mut parsed = Self::default();
         for (i, option) in options.iter().enumerate() {
             let path = format!("{at}.options[{i}]");
-            if matches!(option.split('=').next(), Some("idmap" | "ridmap")) {
-                faults.add(path, "id-mapped mounts are not supported yet");
+            if let Some(wanted) = Wanted::parse(option, i) {
+                parsed.id_map = Some(wanted);
                 continue;
             }
             match mount_options::find(option) {

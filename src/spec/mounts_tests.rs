@@ -104,17 +104,17 @@ fn faults() {
             json!({"destination": "/d", "type": "ext4", "options": ["ro", "tmpcopyup"]}),
             "mounts[0].options[1]: tmpcopyup",
         ),
-        (json!({"destination": "/d", "type": "tmpfs", "options": ["idmap"]}), "mounts[0].options[0]: id-mapped"),
+        (json!({"destination": "/d", "type": "tmpfs", "options": ["idmap"]}), "mounts[0].options[0]: only bind"),
         (
             json!({"destination": "/d", "type": "tmpfs", "options": ["idmap=uids=0-1-2"]}),
-            "mounts[0].options[0]: id-mapped",
+            "mounts[0].options[0]: only bind",
         ),
         (json!({"destination": "/d", "type": "tmpfs", "options": ["a\0b"]}), "mounts[0].options[0]: contains a NUL"),
         (json!({"destination": "/d\0", "type": "tmpfs"}), "mounts[0].destination: contains a NUL"),
         (json!({"destination": "/d", "source": "/\0", "type": "bind"}), "mounts[0].source: contains a NUL"),
         (
             json!({"destination": "/d", "type": "tmpfs", "uidMappings": [{"containerID": 0, "hostID": 0, "size": 1}]}),
-            "mounts[0].uidMappings: id-mapped",
+            "mounts[0].gidMappings: missing",
         ),
     ] {
         let found = fault(mount);

@@ -48,13 +48,19 @@ pub(crate) fn id_maps(linux: &Linux, namespaces: &Namespaces, faults: &mut Fault
 
 /// One map, with the faults that the kernel would only call `EINVAL`.
 pub(crate) fn id_map(at: &str, ranges: &[LinuxIdMapping], faults: &mut Faults) -> Vec<IdRange> {
-    if ranges.len() > MAX_RANGES {
-        faults.add(at, format!("{} ranges, and the kernel takes {MAX_RANGES}", ranges.len()));
+    let range = |r: &LinuxIdMapping| IdRange { container: r.container_id(), host: r.host_id(), size: r.size() };
+    let map: Vec<IdRange> = ranges.iter().map(range).collect();
+    check_map(at, &map, faults);
+    map
+}
+
+/// Checks a map.
+pub(crate) fn check_map(at: &str, map: &[IdRange], faults: &mut Faults) {
+    if map.len() > MAX_RANGES {
+        faults.add(at, format!("{} ranges, and the kernel takes {MAX_RANGES}", map.len()));
     }
-    let mut out: Vec<IdRange> = Vec::with_capacity(ranges.len());
-    for (i, range) in ranges.iter().enumerate() {
+    for (i, range) in map.iter().enumerate() {
         let at = format!("{at}[{i}]");
-        let range = IdRange { container: range.container_id(), host: range.host_id(), size: range.size() };
         if range.size == 0 {
             faults.add(format!("{at}.size"), "0 ids");
         }
@@ -67,7 +73,7 @@ pub(crate) fn id_map(at: &str, ranges: &[LinuxIdMapping], faults: &mut Faults) -
                 );
             }
         }
-        for (j, other) in out.iter().enumerate() {
+        for (j, other) in map.iter().take(i).enumerate() {
             if overlap(other.container, range.container, other.size, range.size) {
                 faults.add(&at, format!("container ids of [{j}] as well"));
             }
@@ -75,9 +81,7 @@ pub(crate) fn id_map(at: &str, ranges: &[LinuxIdMapping], faults: &mut Faults) -
                 faults.add(&at, format!("host ids of [{j}] as well"));
             }
         }
-        out.push(range);
     }
-    out
 }
 
 fn overlap(a: u32, b: u32, a_size: u32, b_size: u32) -> bool {

@@ -265,6 +265,8 @@ pub struct Mount {
     pub attr: MountAttr,
     /// Attributes of the whole tree (`rro`, `rnosuid`, …).
     pub recursive_attr: MountAttr,
+    /// `idmap`, `ridmap`.
+    pub id_map: Option<IdMount>,
     /// Propagation options in their order.
     pub propagation: Vec<Propagation>,
     /// `tmpcopyup`.
@@ -275,6 +277,15 @@ pub struct Mount {
     pub src_nofollow: bool,
     /// `dest-nofollow`.
     pub dest_nofollow: bool,
+}
+
+/// How the owners of files on a mount are shown.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IdMount {
+    /// From ids on the filesystem (`container`) to ids shown (`host`); `None`: as the container's own.
+    pub maps: Option<IdMaps>,
+    /// `ridmap`: all mounts of the tree.
+    pub recursive: bool,
 }
 
 /// What an entry of `mounts` mounts.

@@ -37,7 +37,8 @@ pub(crate) fn plan(spec: &Spec, bundle: &Path, faults: &mut Faults) -> Plan {
     let namespaces = namespaces::resolve(linux, faults);
     let (hostname, domainname) = namespaces::uts_names(spec, &namespaces, faults);
     let mount_label = text("linux.mountLabel", linux.mount_label(), faults);
-    let cx = mounts::Context::new(bundle, mount_label.as_deref(), &annotations, faults);
+    let ids = namespaces::id_maps(linux, &namespaces, faults);
+    let cx = mounts::Context::new(bundle, mount_label.as_deref(), &annotations, &ids, faults);
     let mounts = mounts::resolve(spec.mounts().as_deref().unwrap_or_default(), &cx, faults);
     let binds_dev =
         |m: &super::plan::Mount| matches!(m.kind, MountKind::Bind { .. }) && mounts::clean(&m.destination) == "/dev";
@@ -46,7 +47,6 @@ pub(crate) fn plan(spec: &Spec, bundle: &Path, faults: &mut Faults) -> Plan {
         process.keep_groups = keeps_original_groups(&annotations);
     }
     let (rootfs, root_readonly) = root(spec, bundle, faults);
-    let ids = namespaces::id_maps(linux, &namespaces, faults);
     if let Some(process) = &process {
         process::check_ids(process, &ids, faults);
     }

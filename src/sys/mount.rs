@@ -97,7 +97,20 @@ impl FsContext {
 /// # Errors
 /// The errno of mount_setattr(2).
 pub fn set_attr(fd: impl AsFd, set: u64, clear: u64, propagation: u64, recursive: bool) -> nix::Result<()> {
-    let attr = libc::mount_attr { attr_set: set, attr_clr: clear, propagation, userns_fd: 0 };
+    setattr(fd, &libc::mount_attr { attr_set: set, attr_clr: clear, propagation, userns_fd: 0 }, recursive)
+}
+
+/// Shows the owners on a detached mount, or tree, as a user namespace maps them (Linux 5.12).
+///
+/// # Errors
+/// `EINVAL` when the filesystem cannot do it, `EPERM` when it is mapped already.
+pub fn set_id_map(fd: impl AsFd, userns: impl AsFd, recursive: bool) -> nix::Result<()> {
+    let userns_fd = userns.as_fd().as_raw_fd() as u64;
+    let attr_set = libc::MOUNT_ATTR_IDMAP;
+    setattr(fd, &libc::mount_attr { attr_set, attr_clr: 0, propagation: 0, userns_fd }, recursive)
+}
+
+fn setattr(fd: impl AsFd, attr: &libc::mount_attr, recursive: bool) -> nix::Result<()> {
     let flags = libc::AT_EMPTY_PATH | if recursive { libc::AT_RECURSIVE } else { 0 };
     // SAFETY: the struct is the kernel's own, its size is given.
     check(unsafe {
@@ -106,7 +119,7 @@ pub fn set_attr(fd: impl AsFd, set: u64, clear: u64, propagation: u64, recursive
             fd.as_fd().as_raw_fd(),
             c"".as_ptr(),
             flags,
-            &raw const attr,
+            std::ptr::from_ref(attr),
             size_of::<libc::mount_attr>(),
         )
     })
