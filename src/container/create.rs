@@ -16,7 +16,7 @@ use super::namespaces::{ChildrenIn, open_joined};
 use super::outputs::{Outputs, check_terminal};
 use super::start::poststart;
 use super::state::{Own, STATE_VERSION, SavedConfig, State};
-use super::{CreateOptions, Manager, RunOptions, Runtime, check_id, delete, kill, notify, preflight, protect};
+use super::{CreateOptions, Manager, RunOptions, Runtime, check_id, delete, kill, notify, preflight, protect, userns};
 use crate::cgroup::{self, Cgroup};
 use crate::error::{Error, Result, Step};
 use crate::hooks::{self, HookState};
@@ -24,7 +24,7 @@ use crate::init::credentials::set_attributes;
 use crate::init::namespaces::{BY_CLONE, set_time_offsets};
 use crate::init::sources::Sources;
 use crate::init::sync::{Channel, Message};
-use crate::init::{Common, Init, Start, stdio, userns};
+use crate::init::{self, Common, Init, Start, stdio};
 use crate::log;
 use crate::rdt;
 use crate::spec::plan::{NamespaceKind, Plan};
@@ -143,17 +143,22 @@ impl Prepared {
         let terminal = loaded.plan.process.as_ref().is_some_and(|p| p.terminal);
         check_terminal(terminal, o.console_socket.is_some(), detached)?;
         preflight::check(&loaded.plan, o, rt.manager)?;
+        let procfs = Procfs::open().step_at("cannot open procfs", "/proc")?;
+        let join = open_joined(&loaded.plan.namespaces)?;
+        if let Some((_, _, userns)) = join.iter().find(|(_, kind, _)| *kind == NamespaceKind::User) {
+            userns::take_maps(&mut loaded.plan, userns, &procfs)?;
+        }
         let cgroup = plan_cgroup(rt.manager, &mut loaded.plan, &o.id, interrupts)?;
         let rdt = loaded.plan.rdt.as_ref().map(|plan| rdt::plan(&rdt::mount_point()?, plan, &o.id)).transpose()?;
         Ok(Self {
             id: o.id.clone(),
             manager: rt.manager,
-            join: open_joined(&loaded.plan.namespaces)?,
+            join,
             plan: loaded.plan,
             process_json: loaded.process_json,
             cgroup,
             rdt,
-            procfs: Procfs::open().step_at("cannot open procfs", "/proc")?,
+            procfs,
             outputs: Outputs::open(o.pid_file.as_deref(), o.console_socket.as_deref(), o.pidfd_socket.as_deref())?,
             inherit,
             no_pivot: o.no_pivot,
@@ -283,14 +288,20 @@ impl Making {
         }
         let joined_pid = self.prepared.join.iter().find(|(_, kind, _)| *kind == NamespaceKind::Pid);
         let _children_in = joined_pid.map(|(_, _, fd)| ChildrenIn::join(&self.prepared.procfs, fd)).transpose()?;
-        match sys::process::fork(flags, self.cgroup.as_ref().map(Cgroup::fd)) {
+        let cgroup = self.cgroup.as_ref().map(Cgroup::fd);
+        let joined_user = self.prepared.join.iter().find(|(_, kind, _)| *kind == NamespaceKind::User);
+        let forked = match joined_user {
+            Some((_, _, userns)) => userns::fork_in(userns, flags, cgroup, &self.prepared.procfs),
+            None => sys::process::fork(flags, cgroup),
+        };
+        match forked {
             Ok(Fork::Child) => {
                 drop(ours);
                 self.become_init(theirs, lock, console, sources)
             }
             Ok(Fork::Parent { pid, pidfd }) => {
                 let child = self.child.insert(Child::new(pid, pidfd, ours));
-                match self.prepared.plan.namespaces.is_new(NamespaceKind::User) {
+                match self.prepared.plan.namespaces.has(NamespaceKind::User) {
                     true => map_ids(child, &self.prepared, sources.as_ref()),
                     false => Ok(()),
                 }
@@ -326,7 +337,7 @@ impl Making {
             },
             console: console.or_else(|| prepared.outputs.console.take()),
             keyring,
-            asks_host: !prepared.plan.ids.is_empty(),
+            asks_host: prepared.plan.namespaces.has(NamespaceKind::User),
             inherit: std::mem::take(&mut prepared.inherit.numbers),
             listen_fds: prepared.inherit.listen,
             filter: prepared.plan.seccomp.clone(),
@@ -420,9 +431,11 @@ pub fn keyring_name(id: &str) -> Option<CString> {
 /// Gives a new user namespace its ids, and the mounts that are to show them.
 fn map_ids(child: &Child, prepared: &Prepared, sources: Option<&Sources>) -> Result<()> {
     let (plan, proc) = (&prepared.plan, &prepared.procfs);
-    userns::write_maps(child.pid, &plan.ids, proc).map_err(|e| e.in_field("linux"))?;
+    if plan.namespaces.is_new(NamespaceKind::User) {
+        init::userns::write_maps(child.pid, &plan.ids, proc).map_err(|e| e.in_field("linux"))?;
+    }
     if let Some(sources) = sources {
-        sources.map_as_container(plan, &userns::of(child.pid, proc)?)?;
+        sources.map_as_container(plan, &init::userns::of(child.pid, proc)?)?;
     }
     child.go_on()
 }

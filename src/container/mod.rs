@@ -30,6 +30,7 @@ pub mod protect;
 mod start;
 mod state;
 mod update;
+mod userns;
 
 pub use create::{create, run};
 pub use delete::delete;

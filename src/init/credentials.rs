@@ -90,6 +90,10 @@ fn sched_attr(s: &Scheduler) -> libc::sched_attr {
 /// Names the field and the errno.
 pub fn become_root(maps: &IdMaps) -> Result<()> {
     let step = "cannot become root of the user namespace";
+    if maps.is_empty() {
+        // Somebody has made it and given it no ids: there is nobody to become.
+        return hide().step(step);
+    }
     let (uid, gid) = maps.root();
     match ids::set_groups(&[]) {
         // Forbidden where the map was written without privileges; what is kept is nobody's.

@@ -136,8 +136,8 @@ impl Init<'_> {
     fn set_up(&mut self) -> Result<Program> {
         let (plan, proc) = (self.plan, &self.common.procfs);
         protect()?;
-        if plan.namespaces.is_new(NamespaceKind::User) {
-            // Until the maps are written.
+        if plan.namespaces.has(NamespaceKind::User) {
+            // Until all that shows its ids has them.
             self.common.channel.expect(&Message::Continue)?;
             credentials::become_root(&plan.ids)?;
         }

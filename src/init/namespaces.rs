@@ -29,8 +29,8 @@ pub fn enter(
     channel: &Channel,
 ) -> Result<()> {
     for (index, kind, fd) in join_fds {
-        // A pid namespace was entered by being born in it.
-        if *kind != NamespaceKind::Pid {
+        // These two were entered by being born in them.
+        if !matches!(kind, NamespaceKind::Pid | NamespaceKind::User) {
             join(fd, kind.clone_flag())
                 .step(format!("cannot join the {} namespace", kind.spec_name()))
                 .map_err(|e| e.in_field(format!("linux.namespaces[{index}].path")))?;
@@ -73,7 +73,7 @@ pub fn own_cgroups(plan: &Plan, proc: &Procfs) -> nix::Result<bool> {
 /// so it is made for children, set up, and then entered by its fd (time_namespaces(7)).
 fn enter_time(plan: &Plan, proc: &Procfs, channel: &Channel) -> Result<()> {
     unshare(NamespaceKind::Time.clone_flag()).step("cannot make the time namespace")?;
-    match plan.namespaces.is_new(NamespaceKind::User) {
+    match plan.namespaces.has(NamespaceKind::User) {
         _ if plan.time_offsets.is_empty() => {}
         // Our own file under /proc is the machine's root's, because we hide.
         true => channel.ask(&Message::SetTimeOffsets)?,

@@ -33,7 +33,7 @@ impl Sources {
     /// # Errors
     /// Names the field, the path and the errno.
     pub fn open(plan: &Plan, proc: &Procfs) -> Result<Option<Self>> {
-        let apart = plan.namespaces.is_new(NamespaceKind::User) && plan.namespaces.is_new(NamespaceKind::Mount);
+        let apart = plan.namespaces.has(NamespaceKind::User) && plan.namespaces.is_new(NamespaceKind::Mount);
         if !apart && plan.mounts.iter().all(|m| m.id_map.is_none()) {
             return Ok(None);
         }

@@ -5,9 +5,9 @@ use std::os::fd::OwnedFd;
 
 use nix::fcntl::OFlag;
 
-use super::credentials::of_process;
+use super::credentials;
 use crate::error::{Error, Result, Step};
-use crate::spec::plan::{IdMaps, NamespaceKind};
+use crate::spec::plan::{IdMaps, IdRange, NamespaceKind};
 use crate::sys::process::{self, Fork};
 use crate::sys::procfs::Procfs;
 
@@ -35,11 +35,31 @@ pub fn with_maps(maps: &IdMaps, proc: &Procfs) -> Result<OwnedFd> {
 /// Names the map and the errno.
 pub fn write_maps(pid: i32, maps: &IdMaps, proc: &Procfs) -> Result<()> {
     for (file, map, field) in [("gid_map", &maps.gid, "gidMappings"), ("uid_map", &maps.uid, "uidMappings")] {
-        proc.write(&of_process(pid, file)?, IdMaps::text(map).as_bytes())
+        proc.write(&credentials::of_process(pid, file)?, IdMaps::text(map).as_bytes())
             .step("cannot write the id map")
             .map_err(|e| e.message(field))?;
     }
     Ok(())
+}
+
+/// The maps of the user namespace a process is in.
+///
+/// # Errors
+/// The errno of reading them, or a map that is none.
+pub fn of_process(pid: i32, proc: &Procfs) -> Result<IdMaps> {
+    let step = "cannot read the id map";
+    let read = |file| -> Result<Vec<IdRange>> {
+        let text = proc.read(&credentials::of_process(pid, file)?).step(step)?;
+        let number = |n: &str| n.parse().map_err(|_| Error::new(step).message(format!("{n:?} is not a number")));
+        let line = |line: &str| match line.split_ascii_whitespace().collect::<Vec<_>>().as_slice() {
+            [container, host, size] => {
+                Ok(IdRange { container: number(container)?, host: number(host)?, size: number(size)? })
+            }
+            _ => Err(Error::new(step).message(format!("{line:?} is not a range"))),
+        };
+        String::from_utf8_lossy(&text).lines().map(line).collect()
+    };
+    Ok(IdMaps { uid: read("uid_map")?, gid: read("gid_map")? })
 }
 
 /// The user namespace of a process.

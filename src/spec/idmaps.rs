@@ -4,6 +4,7 @@
 use oci_spec::runtime::{LinuxIdMapping, Mount as SpecMount};
 
 use super::faults::Faults;
+use super::mounts::Context;
 use super::namespaces::{check_map, id_map};
 use super::plan::{IdMaps, IdMount, IdRange, MountKind};
 
@@ -31,12 +32,12 @@ impl Wanted {
     }
 }
 
-/// Resolves what a mount says of ids; `container` are the maps of the container, if it has some.
+/// Resolves what a mount says of ids.
 pub(crate) fn resolve(
     mount: &SpecMount,
     wanted: Option<&Wanted>,
     kind: &MountKind,
-    container: &IdMaps,
+    cx: &Context<'_>,
     at: &str,
     faults: &mut Faults,
 ) -> Option<IdMount> {
@@ -57,7 +58,7 @@ pub(crate) fn resolve(
             None
         }
         (Some(maps), None) => Some(maps),
-        (None, Some(text)) => match from_text(text, container) {
+        (None, Some(text)) => match from_text(text, cx.ids) {
             Ok(maps) => {
                 check_map(&place, &maps.uid, faults);
                 check_map(&place, &maps.gid, faults);
@@ -68,7 +69,7 @@ pub(crate) fn resolve(
                 None
             }
         },
-        (None, None) if container.is_empty() => {
+        (None, None) if !cx.userns => {
             faults.add(place, "needs uidMappings and gidMappings, as the container has no user namespace");
             None
         }

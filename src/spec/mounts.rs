@@ -43,8 +43,10 @@ pub(crate) struct Context<'a> {
     pub bundle: &'a Path,
     /// Parameter and label to be given to fresh filesystems.
     pub label: Option<(CString, CString)>,
-    /// The container's own maps.
+    /// The container's own maps, if it has a user namespace and the config gives them.
     pub ids: &'a IdMaps,
+    /// It has a user namespace.
+    pub userns: bool,
 }
 
 impl<'a> Context<'a> {
@@ -53,7 +55,7 @@ impl<'a> Context<'a> {
         bundle: &'a Path,
         label: Option<&str>,
         annotations: &BTreeMap<String, String>,
-        ids: &'a IdMaps,
+        (ids, userns): (&'a IdMaps, bool),
         faults: &mut Faults,
     ) -> Self {
         let kind = annotations.get(LABEL_ANNOTATION).map_or("context", String::as_str);
@@ -62,7 +64,7 @@ impl<'a> Context<'a> {
             faults.add(path, format!("unknown kind of label {kind:?}"));
         }
         let label = label.and_then(|l| faults.cstring("linux.mountLabel", l));
-        Self { bundle, ids, label: label.and_then(|l| Some((CString::new(kind).ok()?, l))) }
+        Self { bundle, ids, userns, label: label.and_then(|l| Some((CString::new(kind).ok()?, l))) }
     }
 }
 
@@ -107,7 +109,7 @@ fn resolve_one(index: usize, mount: &SpecMount, cx: &Context, faults: &mut Fault
     let destination = destination(mount, &at, faults);
     let kind = kind(mount, &options, cx, &at, faults);
     let (destination, kind) = (destination?, kind?);
-    let id_map = idmaps::resolve(mount, options.id_map.as_ref(), &kind, cx.ids, &at, faults);
+    let id_map = idmaps::resolve(mount, options.id_map.as_ref(), &kind, cx, &at, faults);
     check_destination(&destination, &kind, index == 0, &at, faults);
     if let Some(i) = options.tmpcopyup
         && !matches!(&kind, MountKind::Fs { fstype, .. } if fstype.as_bytes() == b"tmpfs")

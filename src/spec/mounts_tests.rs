@@ -7,7 +7,8 @@ use super::*;
 fn run(mounts: Value, label: Option<&str>) -> (Vec<Mount>, String) {
     let mounts: Vec<SpecMount> = serde_json::from_value(mounts).unwrap();
     let mut faults = Faults::default();
-    let cx = Context::new(Path::new("/b"), label, &BTreeMap::new(), &mut faults);
+    let ids = crate::spec::plan::IdMaps::default();
+    let cx = Context::new(Path::new("/b"), label, &BTreeMap::new(), (&ids, false), &mut faults);
     let resolved = resolve(&mounts, &cx, &mut faults);
     (resolved, faults.into_error("x").map(|e| e.to_string()).unwrap_or_default())
 }

@@ -10,6 +10,8 @@ const UTS_NAME_MAX: usize = 64;
 
 /// The kernel takes no more ranges in a map (user_namespaces(7), Linux 4.15).
 const MAX_RANGES: usize = 340;
+/// A map is written at once, and has to be shorter than a page.
+const MAX_TEXT: usize = 4095;
 
 /// Resolves `linux.namespaces`.
 pub(crate) fn resolve(linux: &Linux, faults: &mut Faults) -> Namespaces {
@@ -25,9 +27,6 @@ pub(crate) fn resolve(linux: &Linux, faults: &mut Faults) -> Namespaces {
         seen |= kind.clone_flag();
         add(&mut out, i, kind, namespace, &at, faults);
     }
-    if let Some((i, ..)) = out.join.iter().find(|(_, kind, _)| *kind == NamespaceKind::User) {
-        faults.add(format!("linux.namespaces[{i}].path"), "joining a user namespace is not supported yet");
-    }
     out
 }
 
@@ -36,10 +35,11 @@ pub(crate) fn id_maps(linux: &Linux, namespaces: &Namespaces, faults: &mut Fault
     let mut map = |name: &str, given: &Option<Vec<LinuxIdMapping>>| {
         let at = format!("linux.{name}");
         let ranges = given.as_deref().unwrap_or_default();
-        match (namespaces.is_new(NamespaceKind::User), ranges.is_empty()) {
-            (true, true) => faults.add(&at, "missing, and a new user namespace has no ids without it"),
-            (false, false) => faults.add(&at, "needs a user namespace"),
-            _ => {}
+        if namespaces.is_new(NamespaceKind::User) && ranges.is_empty() {
+            faults.add(&at, "missing, and a new user namespace has no ids without it");
+        }
+        if !namespaces.has(NamespaceKind::User) && !ranges.is_empty() {
+            faults.add(&at, "needs a user namespace");
         }
         id_map(&at, ranges, faults)
     };
@@ -58,6 +58,10 @@ pub(crate) fn id_map(at: &str, ranges: &[LinuxIdMapping], faults: &mut Faults) -
 pub(crate) fn check_map(at: &str, map: &[IdRange], faults: &mut Faults) {
     if map.len() > MAX_RANGES {
         faults.add(at, format!("{} ranges, and the kernel takes {MAX_RANGES}", map.len()));
+    }
+    let length = IdMaps::text(map).len();
+    if length > MAX_TEXT {
+        faults.add(at, format!("{length} bytes as a text, and the kernel takes {MAX_TEXT}"));
     }
     for (i, range) in map.iter().enumerate() {
         let at = format!("{at}[{i}]");

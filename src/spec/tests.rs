@@ -109,7 +109,7 @@ fn all_faults_at_once() {
         "mounts[1].options[1]: invalid type: integer `3`, expected a string",
         "mounts[1].options[3]: invalid type: null, expected a string",
         "mounts[3].type: invalid type: boolean `false`",
-        "mounts[4].options[2]: id-mapped mounts are not supported yet",
+        "mounts[4].options[2]: only bind mounts can be id-mapped",
         "linux.namespaces[2].type: unknown variant `warp`",
         "linux.namespaces[4]: a second namespace of type \"pid\"",
         "process.rlimits[0].type: unknown variant `RLIMIT_WARP`",

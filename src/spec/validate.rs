@@ -38,7 +38,13 @@ pub(crate) fn plan(spec: &Spec, bundle: &Path, faults: &mut Faults) -> Plan {
     let (hostname, domainname) = namespaces::uts_names(spec, &namespaces, faults);
     let mount_label = text("linux.mountLabel", linux.mount_label(), faults);
     let ids = namespaces::id_maps(linux, &namespaces, faults);
-    let cx = mounts::Context::new(bundle, mount_label.as_deref(), &annotations, &ids, faults);
+    let cx = mounts::Context::new(
+        bundle,
+        mount_label.as_deref(),
+        &annotations,
+        (&ids, namespaces.has(NamespaceKind::User)),
+        faults,
+    );
     let mounts = mounts::resolve(spec.mounts().as_deref().unwrap_or_default(), &cx, faults);
     let binds_dev =
         |m: &super::plan::Mount| matches!(m.kind, MountKind::Bind { .. }) && mounts::clean(&m.destination) == "/dev";

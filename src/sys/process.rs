@@ -36,12 +36,24 @@ pub enum Fork {
 /// # Errors
 /// The errno of clone3(2).
 pub fn fork(flags: u64, cgroup: Option<BorrowedFd<'_>>) -> nix::Result<Fork> {
+    clone(flags, libc::SIGCHLD, cgroup)
+}
+
+/// As [`fork`], but the child is one of our parent's, and ends with the signal that we would.
+///
+/// # Errors
+/// The errno of clone3(2).
+pub fn fork_sibling(flags: u64) -> nix::Result<Fork> {
+    clone(flags | libc::CLONE_PARENT as u64, 0, None)
+}
+
+fn clone(flags: u64, exit_signal: i32, cgroup: Option<BorrowedFd<'_>>) -> nix::Result<Fork> {
     let mut pidfd: RawFd = -1;
     // SAFETY: an all-zero clone_args asks for nothing.
     let mut args: libc::clone_args = unsafe { std::mem::zeroed() };
     args.flags = flags | CLONE_PIDFD | CLONE_CLEAR_SIGHAND;
     args.pidfd = (&raw mut pidfd) as u64;
-    args.exit_signal = libc::SIGCHLD as u64;
+    args.exit_signal = exit_signal as u64;
     if let Some(cgroup) = cgroup {
         args.flags |= CLONE_INTO_CGROUP;
         args.cgroup = cgroup.as_raw_fd() as u64;
