@@ -124,6 +124,24 @@ pub fn fork() -> io::Result<bool> {
     check(unsafe { libc::fork() }).map(|pid| pid == 0)
 }
 
+/// Runs `f` in a forked child, which ends with it; gives what it found. The
+/// calling process must have one thread, or `f` take no lock and no memory.
+pub fn in_child(f: impl FnOnce() -> Option<u64>) -> io::Result<Option<u64>> {
+    let (mut read, mut write) = pipe();
+    if fork()? {
+        let bytes = f().map(u64::to_ne_bytes);
+        let _ = bytes.map(|b| io::Write::write_all(&mut write, &b));
+        // SAFETY: does not return, and runs nothing of the parent's.
+        unsafe { libc::_exit(0) }
+    }
+    drop(write);
+    let mut bytes = Vec::new();
+    io::Read::read_to_end(&mut read, &mut bytes)?;
+    // SAFETY: any child of ours; there is one.
+    unsafe { libc::wait(std::ptr::null_mut()) };
+    Ok(bytes.try_into().ok().map(u64::from_ne_bytes))
+}
+
 /// Waits for a child if it has ended.
 pub fn reap(pid: i32) {
     // SAFETY: no status is asked for.
