@@ -243,14 +243,27 @@ impl Running {
                 break status;
             }
             if Instant::now() > end {
-                let _ = self.child.kill();
-                let _ = self.child.wait();
+                let ended = self.end_by_force();
                 let (out, err) = (self.read(&self.out), self.read(&self.err));
-                panic!("{} ran for more than {:?}\nstdout: {out}\nstderr: {err}", self.what, self.limit);
+                panic!("{} ran for more than {:?}{ended}\nstdout: {out}\nstderr: {err}", self.what, self.limit);
             }
             std::thread::sleep(Duration::from_millis(1));
         };
         Output { what: self.what.clone(), status, stdout: self.read(&self.out), stderr: self.read(&self.err) }
+    }
+
+    /// Kills it. One that the kernel does not let go is not waited for for ever, but told of.
+    fn end_by_force(&mut self) -> &'static str {
+        let _ = self.child.kill();
+        for _ in 0..5000 {
+            if self.child.try_wait().is_ok_and(|status| status.is_none()) {
+                std::thread::sleep(Duration::from_millis(1));
+                continue;
+            }
+            reaper::done(self.pid());
+            return "";
+        }
+        " and cannot even be killed"
     }
 
     fn read(&self, path: &Path) -> String {
