@@ -143,9 +143,19 @@ pub fn in_child(f: impl FnOnce() -> Option<u64>) -> io::Result<Option<u64>> {
 }
 
 /// Waits for a child if it has ended.
+///
+/// Looks first: of one that a thread here traces, waiting would take the stops
+/// as well, and the tracer would wait for them for ever.
 pub fn reap(pid: i32) {
-    // SAFETY: no status is asked for.
-    unsafe { libc::waitpid(pid, std::ptr::null_mut(), libc::WNOHANG) };
+    // SAFETY: zeroed is a valid siginfo, which is written; then no status is asked for.
+    unsafe {
+        let mut info: libc::siginfo_t = std::mem::zeroed();
+        let flags = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
+        let found = libc::waitid(libc::P_PID, pid as libc::id_t, &mut info, flags);
+        if found == 0 && [libc::CLD_EXITED, libc::CLD_KILLED, libc::CLD_DUMPED].contains(&info.si_code) {
+            libc::waitpid(pid, std::ptr::null_mut(), libc::WNOHANG);
+        }
+    }
 }
 
 /// Orphaned descendants become children of this process.
