@@ -136,11 +136,13 @@ impl Prepared {
         let bundle = bundle(o.bundle.as_deref())?;
         let config = o.config.as_deref().map(std::path::absolute).transpose().step("cannot find --config")?;
         let mut loaded = spec::load(&bundle, config.as_deref())?;
-        preflight::drop_mount_label(&mut loaded.plan);
-        loaded.plan.warnings.iter().for_each(|w| log::warn(w));
+        let procfs = Procfs::open().step_at("cannot open procfs", "/proc")?;
         let terminal = loaded.plan.process.as_ref().is_some_and(|p| p.terminal);
         check_terminal(terminal, o.console_socket.is_some(), detached)?;
-        preflight::check(&loaded.plan, o, rt.manager)?;
+        let checked = preflight::check(&mut loaded.plan, o, rt.manager, &procfs);
+        let missing = loaded.plan.process.as_ref().map(preflight::missing_capabilities).unwrap_or_default();
+        loaded.plan.warnings.iter().chain(&missing).for_each(|w| log::warn(w));
+        checked?;
         let cgroup = plan_cgroup(rt.manager, &mut loaded.plan, &o.id, interrupts)?;
         let rdt = loaded.plan.rdt.as_ref().map(|plan| rdt::plan(&rdt::mount_point()?, plan, &o.id)).transpose()?;
         Ok(Self {
@@ -151,7 +153,7 @@ impl Prepared {
             process_json: loaded.process_json,
             cgroup,
             rdt,
-            procfs: Procfs::open().step_at("cannot open procfs", "/proc")?,
+            procfs,
             outputs: Outputs::open(o.pid_file.as_deref(), o.console_socket.as_deref(), o.pidfd_socket.as_deref())?,
             inherit,
             no_pivot: o.no_pivot,

@@ -318,6 +318,19 @@ pub fn mknod(path: impl AsRef<Path>, mode: u32, major: u32, minor: u32) -> io::R
     check(unsafe { libc::mknod(path.as_ptr(), mode, libc::makedev(major, minor)) }).map(|_| ())
 }
 
+/// Gives a file capabilities, as setcap(8) does (`struct vfs_cap_data`, revision 2).
+pub fn set_file_caps(path: impl AsRef<Path>, permitted: u64, inheritable: u64, effective: bool) -> io::Result<()> {
+    const REVISION_2: u32 = 0x0200_0000;
+    let half = |set: u64, n: u32| (set >> (32 * n)) as u32;
+    let (p, i) = (permitted, inheritable);
+    let words = [REVISION_2 | u32::from(effective), half(p, 0), half(i, 0), half(p, 1), half(i, 1)];
+    let data: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
+    let path = c(path);
+    let name = c"security.capability".as_ptr();
+    // SAFETY: two C strings, pointer and length of one buffer.
+    check(unsafe { libc::setxattr(path.as_ptr(), name, data.as_ptr().cast(), data.len(), 0) }).map(|_| ())
+}
+
 /// chown(2).
 pub fn chown(path: impl AsRef<Path>, uid: u32, gid: u32) {
     std::os::unix::fs::chown(path, Some(uid), Some(gid)).expect("chown");
