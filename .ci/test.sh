@@ -41,6 +41,14 @@ if [ $# -gt 0 ]; then
     mv "$list.some" "$list"
     [ -s "$list" ] || { echo "no such suite: $*" >&2; exit 1; }
 fi
+# SELinux in AppArmor's place (VM_APPEND=security=selinux): the tests bring a
+# policy of their own.
+case $where${VM_APPEND:-} in
+    vm*selinux*)
+        sh .ci/need.sh checkpolicy || exit 1
+        checkpolicy -M -U allow -c 33 -o target/vm/selinux.policy runtime-tests/vm/selinux.conf || exit 1
+        ;;
+esac
 log=$list.log
 "${run[@]}" bash "$top/.ci/suites.sh" "$list" "$ORLOP" 2>&1 | tee "$log" |
     grep --line-buffered -vE '^(test .* \.\.\. ok|running [0-9]+ tests?|)$'

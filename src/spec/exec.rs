@@ -138,7 +138,7 @@ mod tests {
             "consoleSize": {"height": 5, "width": 6},
             "user": {"uid": 1, "gid": 2, "additionalGids": [3]},
             "apparmorProfile": "p", "selinuxLabel": "l",
-            "capabilities": {"bounding": ["CAP_KILL"], "inheritable": ["CAP_CHOWN"], "effective": ["CAP_FUTURE"]}
+            "capabilities": {"bounding": ["CAP_KILL", "CAP_CHOWN"], "inheritable": ["CAP_CHOWN"], "effective": ["CAP_FUTURE"]}
         })
         .to_string()
     }
@@ -206,7 +206,7 @@ mod tests {
     #[test]
     fn a_document_falls_back_to_the_containers_labels() {
         let p = load_process(r#"{"args":["a"],"cwd":"/"}"#, Some(&saved())).unwrap().0;
-        assert_eq!(p.capabilities.map(|c| c.bounding), Some(1 << 5));
+        assert_eq!(p.capabilities.map(|c| c.bounding), Some(1 << 5 | 1));
         assert_eq!((p.apparmor_profile.as_deref(), p.selinux_label.as_deref()), (Some("p"), Some("l")));
         assert_eq!((p.uid, p.gid, p.umask), (0, 0, 0o022));
         let own = r#"{"args":["a"],"cwd":"/","capabilities":{},"apparmorProfile":"x"}"#;

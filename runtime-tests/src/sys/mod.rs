@@ -284,10 +284,20 @@ pub fn mempolicy() -> (i32, u64) {
 /// The description of the session keyring.
 pub fn session_keyring() -> io::Result<String> {
     const KEYCTL_DESCRIBE: i32 = 6;
+    about_session_keyring(KEYCTL_DESCRIBE)
+}
+
+/// The SELinux label of the session keyring.
+pub fn session_keyring_label() -> io::Result<String> {
+    const KEYCTL_GET_SECURITY: i32 = 17;
+    about_session_keyring(KEYCTL_GET_SECURITY)
+}
+
+fn about_session_keyring(what: i32) -> io::Result<String> {
     const SESSION: i32 = -3;
     let mut text = [0u8; 256];
     // SAFETY: the buffer and its length match.
-    let n = check(unsafe { libc::syscall(libc::SYS_keyctl, KEYCTL_DESCRIBE, SESSION, text.as_mut_ptr(), text.len()) })?;
+    let n = check(unsafe { libc::syscall(libc::SYS_keyctl, what, SESSION, text.as_mut_ptr(), text.len()) })?;
     Ok(String::from_utf8_lossy(&text[..(n as usize).clamp(1, text.len()) - 1]).into_owned())
 }
 
@@ -329,6 +339,15 @@ pub fn set_file_caps(path: impl AsRef<Path>, permitted: u64, inheritable: u64, e
     let name = c"security.capability".as_ptr();
     // SAFETY: two C strings, pointer and length of one buffer.
     check(unsafe { libc::setxattr(path.as_ptr(), name, data.as_ptr().cast(), data.len(), 0) }).map(|_| ())
+}
+
+/// The SELinux label of a file.
+pub fn label(path: impl AsRef<Path>) -> io::Result<String> {
+    let mut text = [0u8; 256];
+    let (path, name) = (c(path), c"security.selinux".as_ptr());
+    // SAFETY: two C strings, pointer and length of one buffer.
+    let n = check(unsafe { libc::getxattr(path.as_ptr(), name, text.as_mut_ptr().cast(), text.len()) } as i64)?;
+    Ok(String::from_utf8_lossy(&text[..n as usize]).trim_end_matches('\0').to_owned())
 }
 
 /// chown(2).

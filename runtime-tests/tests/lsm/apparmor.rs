@@ -1,4 +1,4 @@
-//! AppArmor profiles and SELinux labels: of the program, of `exec`, of mounts and keyrings.
+//! AppArmor: in the VM, where it is on, with profiles of the tests' own.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -223,27 +223,4 @@ fn runtime_that_is_confined_itself() {
     }
     c.unset("/process/apparmorProfile");
     assert_eq!(label(&run(&c, &bound).ok().last_json()), bound.enforced(), "nothing was asked for");
-}
-
-#[test]
-fn labels_without_selinux() {
-    if host::selinux().is_ok() {
-        runtime_tests::skip!("SELinux is there");
-    }
-    let mut c = case();
-    c.set("/process/selinuxLabel", "system_u:system_r:container_t:s0");
-    c.create().fails_with(&["process.selinuxLabel", "selinux is not enabled"]);
-    c.assert_nothing_left();
-    // Engines send the label of the mounts everywhere; an option of one mount is a request.
-    c.unset("/process/selinuxLabel").set("/linux/mountLabel", "system_u:object_r:container_file_t:s0:c1,c2");
-    c.run().ok();
-    for option in ["context", "fscontext", "rootcontext", "defcontext"] {
-        let mut c = case();
-        c.mount("/m", "tmpfs", "tmpfs", &["mode=755", &format!("{option}=\"u:object_r:t:s0\"")]);
-        c.create().fails_with(&["mounts[6].options", &format!("{option}="), "selinux is not enabled"]);
-        c.assert_nothing_left();
-    }
-    let c = Case::started();
-    c.exec(&["--process-label", "u:r:t:s0"], &["/bin/true"]).go().exits(255).says(&["process.selinuxLabel"]);
-    c.delete();
 }
