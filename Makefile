@@ -34,14 +34,14 @@ TESTS = CARGO_BUILD_TARGET=$(HOST)
 # The last line that counts: `N passed, N failed, N skipped`.
 test: build
 	@sh .ci/need.sh busybox:busybox-static ps:procps
-	@$(TESTS) CARGO="$(CARGO)" sh .ci/test.sh
+	@$(TESTS) CARGO="$(CARGO)" .ci/test.sh native $(SUITES)
 
 # A machine with systemd and all controllers, for what this one lacks.
 vm:
 	@runtime-tests/vm/build.sh
 
 test-vm: build vm
-	@$(TESTS) CARGO="$(CARGO)" runtime-tests/vm/test.sh $(SUITES)
+	@$(TESTS) CARGO="$(CARGO)" .ci/test.sh vm $(SUITES)
 
 # orlop beside crun and runc; docs/performance.md says how. OPTIONS are bench's
 # own, DOC=1 also writes the tables and the chart in docs.

@@ -1,31 +1,62 @@
-#!/bin/sh
-# Runs all tests against the release build and counts them.
+#!/bin/bash
+# Compiles the test programs, runs them against the release build and counts,
+# suite by suite.
 #
-# A test that can't run on this machine passes in libtest's eyes and says
-# `skip: NAME: reason` on stderr; it is counted as skipped here.
-set -u
+#   test.sh native|vm [SUITE…]
+#
+# Without names it is all of them: unit tests first, the sweep last. In the VM
+# only integration tests, which are the ones that run orlop.
+#
+# ORLOP is the runtime (in the VM a path there; ours if unset). SUITE_TIMEOUT
+# are the seconds for one suite, VM_TIMEOUT those for all in the VM. SWEEP=n
+# (every nth call) and ROUNDS=n (percent) keep what is repeated short; in the VM,
+# which may be emulated, SWEEP=1 ROUNDS=100 does all.
+set -uo pipefail
+where=$1
+shift
 test "$(id -u)" = 0 || { echo "the tests run containers: they need root" >&2; exit 1; }
-log=$(mktemp)
-trap 'rm -f "$log"' EXIT
-# One release binary for the tests to run; the tests themselves need no optimisation.
-ORLOP=${ORLOP:-$PWD/target/release/orlop}
-export ORLOP RUST_BACKTRACE="${RUST_BACKTRACE:-0}"
-{ ${CARGO:-cargo} test --locked --workspace --no-fail-fast 2>&1; echo "exit $?"; } | tee "$log" |
-    grep -vE '^(test .* \.\.\. ok|running [0-9]+ tests?|exit [0-9]+|)$'
-status=$(sed -n 's/^exit \([0-9]*\)$/\1/p' "$log" | tail -1)
-
-sum() {
-    grep '^test result:' "$log" | sed "s/.* \([0-9]*\) $1.*/\1/" | awk '{ n += $1 } END { print n + 0 }'
-}
-# `skip: NAME: why` is a whole test, `skip: NAME[PART]: why` a part of one that went on.
-whole=$(grep -cE 'skip: [a-z0-9_:]+: ' "$log")
-parts=$(grep -cE 'skip: [a-z0-9_:]+\[' "$log")
-ignored=$(sum ignored)
+top=$(cd "$(dirname "$0")/.." && pwd)
+cd "$top" || exit 1
+export ORLOP=${ORLOP:-$top/target/release/orlop}
+list=$top/target/tests.$where
+case $where in
+    native) build=(--workspace) kinds='[a-z]*' run=() ;;
+    vm)
+        build=(--package runtime-tests --tests) kinds=test
+        run=("$top/runtime-tests/vm/run.sh" --timeout "${VM_TIMEOUT:-2400}"
+            env SWEEP="${SWEEP:-16}" ROUNDS="${ROUNDS:-10}" SUITE_TIMEOUT="${SUITE_TIMEOUT:-600}")
+        ;;
+    *) echo "native or vm?" >&2; exit 1 ;;
+esac
+${CARGO:-cargo} test --locked --no-run "${build[@]}" --message-format=json >"$list.json" || exit 1
+# KIND, NAME, DIRECTORY, PATH: programs that test, in the order to run them.
+sed -n 's|.*"manifest_path":"\([^"]*\)/Cargo.toml".*"kind":\["\('"$kinds"'\)"\].*"name":"\([^"]*\)".*"profile":{[^}]*"test":true.*"executable":"\([^"]*\)".*|\2\t\3\t\1\t\4|p' "$list.json" |
+    awk -F '\t' -v OFS='\t' '
+        $1 != "test" { $2 = ($1 == "bin" ? "bin-" : "unit-") $2 }
+        { print ($1 != "test" ? 0 : $2 == "machine" ? 1 : $2 == "sweep" ? 3 : 2), $2, $3, $4 }' |
+    sort | cut -f2- >"$list"
+[ -s "$list" ] || { echo "no test programs" >&2; exit 1; }
+if [ $# -gt 0 ]; then
+    awk -F '\t' -v wanted=" $* " 'index(wanted, " " $1 " ")' "$list" >"$list.some"
+    mv "$list.some" "$list"
+    [ -s "$list" ] || { echo "no such suite: $*" >&2; exit 1; }
+fi
+# SELinux in AppArmor's place (VM_APPEND=security=selinux): the tests bring a
+# policy of their own.
+case $where${VM_APPEND:-} in
+    vm*selinux*)
+        sh .ci/need.sh checkpolicy || exit 1
+        checkpolicy -M -U allow -c 33 -o target/vm/selinux.policy runtime-tests/vm/selinux.conf || exit 1
+        ;;
+esac
+log=$list.log
+"${run[@]}" bash "$top/.ci/suites.sh" "$list" "$ORLOP" 2>&1 | tee "$log" |
+    grep --line-buffered -vE '^(test .* \.\.\. ok|running [0-9]+ tests?|)$'
+status=${PIPESTATUS[0]}
+sum() { sed -n "s/^suite .* \([0-9]*\) $1.*/\1/p" "$log" | awk '{ n += $1 } END { print n + 0 }'; }
 failed=$(sum failed)
-passed=$(($(sum passed) - whole))
-skipped=$((whole + parts + ignored))
-# A test program that could not even start has failed as well.
+# A machine or a program that broke down has failed as well.
 if [ "$status" != 0 ] && [ "$failed" = 0 ]; then failed=1; fi
 echo
-echo "$passed passed, $failed failed, $skipped skipped"
+echo "$(sum passed) passed, $failed failed, $(sum skipped) skipped"
 exit "$status"

@@ -5,7 +5,7 @@
 #   bench.sh native|vm ORLOP BENCH [OPTION…]
 #
 # ORLOP is the binary to measure, BENCH the program of this directory; options
-# are those of `bench measure`. SECCOMP=1 gives the pod bundle its filter,
+# are those of `bench measure`. SECCOMP=0 leaves the pod bundle without its filter,
 # natively BASE_ORLOP=FILE measures another orlop beside this one, named "before".
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
@@ -16,7 +16,7 @@ out=$top/target/bench
 mkdir -p "$out"
 other=${BASE_ORLOP:+$(realpath "$BASE_ORLOP")}
 options=(--date "$(date -u +%F)")
-[ -z "${SECCOMP-}" ] || options+=(--seccomp /usr/share/containers/seccomp.json)
+[ "${SECCOMP-1}" = 0 ] || options+=(--seccomp /usr/share/containers/seccomp.json)
 case $where in
     native)
         bin=/run/bench/bin

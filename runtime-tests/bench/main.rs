@@ -5,6 +5,7 @@
 
 mod arena;
 mod bundles;
+mod filter;
 mod limit;
 mod measure;
 mod report;

@@ -10,9 +10,9 @@ use runtime_tests::sys::child;
 
 use crate::arena::{Arena, Cost, cpu_so_far};
 use crate::bundles::{self, BUNDLES, Want};
-use crate::limit;
 use crate::report::{About, Measured, Report, Samples};
 use crate::stats::Random;
+use crate::{filter, limit};
 
 /// The operations, in the order of a container's life. All but `run` are on
 /// one container, whose program sleeps.
@@ -242,6 +242,7 @@ pub fn measure(settings: &Settings) -> Result<Report, String> {
         groups.push(lanes?);
     }
     let mut report = describe(settings)?;
+    report.filter = seccomp.as_ref().map(filter::measure).transpose()?;
     rounds(settings, &arena, &mut groups, &mut report)?;
     counts(settings, &mut groups, &mut report)?;
     if arena.controllers().split_whitespace().any(|c| c == "memory") {
@@ -351,7 +352,6 @@ fn describe(s: &Settings) -> Result<Report, String> {
         date: s.date.clone(),
         rounds: s.rounds,
         gap_ms: s.gap_ms,
-        seccomp: s.seccomp.is_some(),
         base: s.base.clone(),
         runtimes: runtimes?,
         ..Report::default()

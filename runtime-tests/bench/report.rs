@@ -18,8 +18,9 @@ pub struct Report {
     pub rounds: usize,
     /// Pause after each command, in ms.
     pub gap_ms: u64,
-    /// Whether the pod bundle has a seccomp filter.
-    pub seccomp: bool,
+    /// The seccomp filter of the pod bundle, if it has one, as orlop makes it.
+    #[serde(default)]
+    pub filter: Option<Filter>,
     /// The runtime the others are compared with.
     pub base: String,
     /// Those measured.
@@ -42,6 +43,16 @@ pub struct About {
     pub libraries: usize,
     /// The smallest memory limit that `run` still succeeds with; `None` without the memory controller.
     pub least_memory_kib: Option<u64>,
+}
+
+/// A filter program.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct Filter {
+    pub instructions: usize,
+    /// From the JSON to the program.
+    pub build_us: Vec<f64>,
+    /// seccomp(2).
+    pub load_us: Vec<f64>,
 }
 
 /// Times of one operation, by round.

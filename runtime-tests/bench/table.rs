@@ -1,7 +1,7 @@
 //! The report as Markdown, readable on a terminal as well.
 
 use crate::measure::OPS;
-use crate::report::{About, Measured, Report};
+use crate::report::{About, Filter, Measured, Report};
 use crate::stats::{median, p10, paired_ratio, ratio};
 
 const BEGIN: &str = "<!-- bench: begin, written by `make bench DOC=1` -->";
@@ -65,7 +65,7 @@ pub fn markdown(report: &Report) -> String {
         "{} rounds, {} ms between commands. Pod bundle {} seccomp filter. {}\n",
         report.rounds,
         report.gap_ms,
-        if report.seccomp { "with the" } else { "without a" },
+        if report.filter.is_some() { "with the" } else { "without a" },
         floor(report)
     );
     for bundle in report.bundles() {
@@ -74,9 +74,26 @@ pub fn markdown(report: &Report) -> String {
     }
     text += "\n**What they do**: system calls / tasks / executed programs; peak resident set in MiB\n\n";
     text += &doings(report);
+    text += &report.filter.as_ref().map(filter).unwrap_or_default();
     text += "\n**What they are**\n\n";
     text += &sizes(report);
     text
+}
+
+/// How long a filter may take to make and to load, in microseconds.
+const FILTER_TARGETS: (f64, f64) = (500.0, 150.0);
+
+fn filter(filter: &Filter) -> String {
+    let one = |us: &[f64], target: f64| {
+        let verdict = if median(us) <= target { "pass" } else { "**miss**" };
+        format!("{:.0} ({:.0}) µs (target {target:.0}: {verdict})", median(us), p10(us))
+    };
+    format!(
+        "\n**The filter** of the pod bundle in orlop: {} instructions; built in {}, loaded in {}\n",
+        filter.instructions,
+        one(&filter.build_us, FILTER_TARGETS.0),
+        one(&filter.load_us, FILTER_TARGETS.1)
+    )
 }
 
 fn floor(report: &Report) -> String {
@@ -223,6 +240,14 @@ pub mod tests {
     fn a_miss_names_the_figure() {
         let ratios = Ratios { paired: 0.2, medians: 0.254, p10: 0.256, cpu: 0.3 };
         assert_eq!(verdict(0.25, &ratios.misses(0.25)), "0.25 **miss** (p10, cpu)");
+    }
+
+    #[test]
+    fn a_filter_has_targets() {
+        let slow = Filter { instructions: 7, build_us: vec![600.0], load_us: vec![99.6] };
+        let text = filter(&slow);
+        assert!(text.contains("7 instructions; built in 600 (600) µs (target 500: **miss**)"), "{text}");
+        assert!(text.contains("loaded in 100 (100) µs (target 150: pass)"), "{text}");
     }
 
     #[test]

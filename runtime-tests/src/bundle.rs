@@ -8,7 +8,7 @@ use std::sync::OnceLock;
 
 use serde_json::{Value, json};
 
-use crate::paths;
+use crate::{paths, reaper};
 
 /// The capabilities of a usual container (Docker's list).
 pub const CAPS: [&str; 14] = [
@@ -57,7 +57,8 @@ fn install(from: &Path, to: &Path) {
 fn applets() -> &'static [String] {
     static LIST: OnceLock<Vec<String>> = OnceLock::new();
     LIST.get_or_init(|| {
-        let out = Command::new(programs().join("busybox")).arg("--list").output().expect("busybox --list");
+        let mut list = Command::new(programs().join("busybox"));
+        let out = reaper::output(list.arg("--list")).expect("busybox --list");
         String::from_utf8_lossy(&out.stdout).lines().map(str::to_owned).collect()
     })
 }

@@ -243,19 +243,44 @@ impl Running {
                 break status;
             }
             if Instant::now() > end {
-                let _ = self.child.kill();
-                let _ = self.child.wait();
+                let stuck = whereabouts(self.pid());
+                let ended = self.end_by_force();
                 let (out, err) = (self.read(&self.out), self.read(&self.err));
-                panic!("{} ran for more than {:?}\nstdout: {out}\nstderr: {err}", self.what, self.limit);
+                let (what, limit) = (&self.what, self.limit);
+                panic!("{what} ran for more than {limit:?}{ended}; it was {stuck}\nstdout: {out}\nstderr: {err}");
             }
             std::thread::sleep(Duration::from_millis(1));
         };
         Output { what: self.what.clone(), status, stdout: self.read(&self.out), stderr: self.read(&self.err) }
     }
 
+    /// Kills it. One that the kernel does not let go is not waited for for ever, but told of.
+    fn end_by_force(&mut self) -> &'static str {
+        let _ = self.child.kill();
+        for _ in 0..5000 {
+            if self.child.try_wait().is_ok_and(|status| status.is_none()) {
+                std::thread::sleep(Duration::from_millis(1));
+                continue;
+            }
+            reaper::done(self.pid());
+            return "";
+        }
+        " and did not end when killed"
+    }
+
     fn read(&self, path: &Path) -> String {
         String::from_utf8_lossy(&fs::read(path).unwrap_or_default()).into_owned()
     }
+}
+
+/// What a process is doing: its state and where in the kernel that is, innermost first.
+fn whereabouts(pid: i32) -> String {
+    let read = |name: &str| fs::read_to_string(format!("/proc/{pid}/{name}")).unwrap_or_default();
+    let status = read("status");
+    let state = status.lines().find_map(|l| l.strip_prefix("State:")).unwrap_or("gone").trim();
+    let stack = read("stack");
+    let calls: Vec<&str> = stack.lines().filter_map(|l| l.split(' ').nth(1)?.split('+').next()).collect();
+    format!("{state}, in {}", calls.join(" < "))
 }
 
 /// Polls until `f` gives something, no longer than the usual limit.
@@ -268,5 +293,22 @@ pub fn wait_for<T>(what: &str, mut f: impl FnMut() -> Option<T>) -> T {
         }
         assert!(Instant::now() < end, "waited too long for {what}");
         std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_that_takes_too_long_is_killed_and_told_of() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let command = Cmd::new("/bin/sleep", dir.path()).arg("1000").limit(Duration::from_millis(300));
+        let running = command.spawn();
+        let pid = running.pid();
+        let panic = std::panic::catch_unwind(|| running.wait()).expect_err("it does not end by itself");
+        let said = panic.downcast_ref::<String>().expect("a message");
+        assert!(said.contains("sleep 1000 ran for more than 300ms; it was S (sleeping), in "), "{said}");
+        assert!(!Path::new(&format!("/proc/{pid}")).exists(), "it lives");
     }
 }

@@ -93,6 +93,22 @@ pub fn rounds(usual: usize) -> usize {
     (usual * percent / 100).max(1)
 }
 
+/// Is AppArmor on, with the means to load profiles?
+pub fn apparmor() -> Result<(), String> {
+    let on = fs::read_to_string("/sys/module/apparmor/parameters/enabled").is_ok_and(|text| text.starts_with('Y'));
+    if !on {
+        return Err("AppArmor is not enabled in this kernel".to_owned());
+    }
+    file("/sys/kernel/security/apparmor/profiles").and_then(|()| program("apparmor_parser"))
+}
+
+/// Is SELinux there with a policy?
+pub fn selinux() -> Result<(), String> {
+    file("/sys/fs/selinux/enforce").map_err(|_| "SELinux is not enabled in this kernel".to_owned())?;
+    let label = fs::read_to_string("/proc/self/attr/current").unwrap_or_default();
+    if label.trim_end_matches('\0') == "kernel" { Err("SELinux has no policy loaded".to_owned()) } else { Ok(()) }
+}
+
 /// Is a program installed?
 pub fn program(name: &str) -> Result<(), String> {
     let path = std::env::var("PATH").unwrap_or_default();

@@ -6,7 +6,7 @@
 use std::collections::HashSet;
 use std::fs;
 use std::io;
-use std::process::{Child, Command};
+use std::process::{Child, Command, Output, Stdio};
 use std::sync::{Mutex, Once};
 use std::time::Duration;
 
@@ -22,6 +22,15 @@ pub fn spawn(command: &mut Command) -> io::Result<Child> {
     let child = command.spawn()?;
     own.get_or_insert_default().insert(child.id() as i32);
     Ok(child)
+}
+
+/// Runs a command to its end and gives what it wrote.
+pub fn output(command: &mut Command) -> io::Result<Output> {
+    let child = spawn(command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()))?;
+    let pid = child.id() as i32;
+    let output = child.wait_with_output();
+    done(pid);
+    output
 }
 
 /// It has been waited for.

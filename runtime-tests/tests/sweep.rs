@@ -10,7 +10,7 @@ use std::fs;
 use std::process::{Command, Stdio};
 
 use runtime_tests::sys::trace::{End, Harm, Who, harm_at};
-use runtime_tests::{Case, json, leaks, paths, reaper, sys};
+use runtime_tests::{Case, json, leaks, paths, reaper};
 
 /// How many calls to go forward each time.
 fn step() -> usize {
@@ -73,11 +73,6 @@ fn sweep(who: Who, args: &[&str], mut setup: impl FnMut(&mut Case)) {
 
 /// `delete --force` succeeds, nothing is left, the id can be used again.
 fn look(c: &Case) -> Result<(), String> {
-    // A process that was just made when the tracer ended still gets the SIGSTOP
-    // with which tracing begins; that is not orlop's doing.
-    for pid in leaks::processes(&c.id) {
-        let _ = sys::kill(pid, libc::SIGCONT);
-    }
     let forced = c.orlop(&["delete", "--force", &c.id]).go();
     if forced.code() != 0 {
         return Err(format!("delete --force: {}", forced.stderr.trim_end()));

@@ -110,6 +110,8 @@ append="console=ttyS0 root=/dev/vda quiet panic=-1 mitigations=off net.ifnames=0
 append+=" module_blacklist=kvm_amd,kvm_intel,kvm,powernow_k8,i2c_i801,lpc_ich,iTCO_wdt,psmouse,intel_pmc_bxt"
 # No login prompt may take what is typed for the shell.
 append+=" systemd.getty_auto=no systemd.show_status=no systemd.tty.term.console=dumb systemd.tty.term.ttyS0=dumb vm.share=$top vm.run=$run"
+# The last word of a kind counts: VM_APPEND="security=selinux" has SELinux in AppArmor's place.
+append+=" ${VM_APPEND:-}"
 # Its standard input must not end: for QEMU that closes the output, too.
 [ -n "$shell" ] || { mkfifo "$run/in"; exec <>"$run/in"; }
 # Temporary copies of the disks go where there is room for them. In the

@@ -138,12 +138,13 @@ impl Prepared {
         let bundle = bundle(o.bundle.as_deref())?;
         let config = o.config.as_deref().map(std::path::absolute).transpose().step("cannot find --config")?;
         let mut loaded = spec::load(&bundle, config.as_deref())?;
-        preflight::drop_mount_label(&mut loaded.plan);
-        loaded.plan.warnings.iter().for_each(|w| log::warn(w));
+        let procfs = Procfs::open().step_at("cannot open procfs", "/proc")?;
         let terminal = loaded.plan.process.as_ref().is_some_and(|p| p.terminal);
         check_terminal(terminal, o.console_socket.is_some(), detached)?;
-        preflight::check(&loaded.plan, o, rt.manager)?;
-        let procfs = Procfs::open().step_at("cannot open procfs", "/proc")?;
+        let checked = preflight::check(&mut loaded.plan, o, rt.manager, &procfs);
+        let missing = loaded.plan.process.as_ref().map(preflight::missing_capabilities).unwrap_or_default();
+        loaded.plan.warnings.iter().chain(&missing).for_each(|w| log::warn(w));
+        checked?;
         let join = open_joined(&loaded.plan.namespaces)?;
         if let Some((_, _, userns)) = join.iter().find(|(_, kind, _)| *kind == NamespaceKind::User) {
             userns::take_maps(&mut loaded.plan, userns, &procfs)?;

@@ -19,6 +19,7 @@ use crate::error::{Error, Result, Step};
 use crate::init::credentials::set_attributes;
 use crate::init::sync::Channel;
 use crate::init::{Common, Joiner, stdio};
+use crate::log;
 use crate::seccomp::Filter;
 use crate::spec;
 use crate::spec::plan::{NamespaceKind, Process};
@@ -38,15 +39,17 @@ pub fn exec(rt: &Runtime, o: &ExecOptions) -> Result<i32> {
     let interrupts = Interrupts::hold()?;
     let (handle, state) = Handle::open_with_state(rt, &o.id)?;
     let target = running(&handle, &state, o)?;
-    let process = process(&state, o)?;
+    let mut process = process(&state, o)?;
     check_terminal(process.terminal, o.console_socket.is_some(), o.detach)?;
-    preflight::security_modules(&process)?;
+    let procfs = Procfs::open().step_at("cannot open procfs", "/proc")?;
+    preflight::security_modules(&mut process, &procfs)?;
+    preflight::missing_capabilities(&process).iter().for_each(|w| log::warn(w));
     spec::check_ids(&process, &state.orlop.ids)?;
     let mut outputs = Outputs::open(o.pid_file.as_deref(), o.console_socket.as_deref(), o.pidfd_socket.as_deref())?;
     let pair = if process.terminal && !o.detach { Some(console_pair()?) } else { None };
     let (ours, theirs) = pair.map_or((None, None), |(a, b)| (Some(a), Some(b)));
     let joining = Joining {
-        procfs: Procfs::open().step_at("cannot open procfs", "/proc")?,
+        procfs,
         cgroup: place(&state, o)?,
         follow_init: o.cgroup.is_empty(),
         console: theirs.or_else(|| outputs.console.take()),
@@ -104,7 +107,8 @@ fn process(state: &State, o: &ExecOptions) -> Result<Process> {
     let mut process = match (&o.process, saved) {
         (Some(path), base) => {
             let text = std::fs::read_to_string(path).step_at("cannot read --process", path)?;
-            let mut process = spec::load_process(&text, base).map_err(|e| e.path(path))?;
+            let (mut process, warnings) = spec::load_process(&text, base).map_err(|e| e.path(path))?;
+            warnings.iter().for_each(|w| log::warn(w));
             process.terminal |= o.tty;
             process
         }

@@ -1,20 +1,24 @@
 //! What can be known to fail is found before anything is touched.
 
+use std::ffi::CString;
 use std::path::Path;
 
-use nix::sys::statfs::statfs;
+use nix::errno::Errno;
 
 use super::{CreateOptions, Manager};
-use crate::cgroup;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, Step};
 use crate::seccomp::notify;
-use crate::spec::plan::{MountKind, NamespaceKind, Plan, Process};
+use crate::spec::plan::{Mount, MountKind, NamespaceKind, Plan, Process};
+use crate::spec::{self, MOUNT_LABELS};
+use crate::sys::procfs::Procfs;
+use crate::sys::{ids, lsm};
+use crate::{cgroup, init};
 
 /// Checks the plan against the host.
 ///
 /// # Errors
 /// All that is wrong, each with its field.
-pub fn check(plan: &Plan, options: &CreateOptions, manager: Manager) -> Result<()> {
+pub fn check(plan: &mut Plan, options: &CreateOptions, manager: Manager, proc: &Procfs) -> Result<()> {
     let mut faults = Vec::new();
     faults.extend(rootfs(&plan.rootfs).err());
     if plan.root_propagation.is_some() && !plan.namespaces.has(NamespaceKind::Mount) {
@@ -27,12 +31,13 @@ pub fn check(plan: &Plan, options: &CreateOptions, manager: Manager) -> Result<(
         let text = "cannot be run when the mount namespace is joined by path";
         faults.push(Error::field("hooks.createContainer", text));
     }
-    if let Some(process) = &plan.process {
-        faults.extend(security_modules(process).err());
+    if let Some(process) = &mut plan.process {
+        faults.extend(security_modules(process, proc).err());
     }
     if let Some(listener) = plan.seccomp.as_ref().and_then(|filter| filter.setup.listener.as_ref()) {
         faults.extend(notify::check(listener).err());
     }
+    faults.extend(mount_labels(plan, proc).err());
     if options.no_pivot && plan.root_propagation.is_some_and(|p| p.kind == libc::MS_PRIVATE) {
         faults.push(Error::field("linux.rootfsPropagation", "private needs pivot_root, which --no-pivot forbids"));
     }
@@ -56,36 +61,109 @@ fn rootfs(path: &Path) -> Result<()> {
 }
 
 /// A profile or label that the kernel cannot enforce is an error, not a wish
-/// (runtime-spec config.md, "Linux Process").
+/// (runtime-spec config.md, "Linux Process"). SELinux labels are brought into
+/// the form in which the kernel will show them.
 ///
 /// # Errors
 /// Names the field.
-pub fn security_modules(process: &Process) -> Result<()> {
-    if process.apparmor_profile.as_deref().is_some_and(|p| p != "unconfined") && !apparmor_enabled() {
-        return Err(Error::field("process.apparmorProfile", "apparmor is not enabled on this host"));
+pub fn security_modules(process: &mut Process, proc: &Procfs) -> Result<()> {
+    if let Some(profile) = &process.apparmor_profile {
+        if !lsm::apparmor_enabled() {
+            if profile != "unconfined" {
+                return Err(Error::field("process.apparmorProfile", "apparmor is not enabled on this host"));
+            }
+            // That is what there is. With AppArmor it is a request like any
+            // other: we may be confined ourselves, and the host may have
+            // profiles that go by the path of the program.
+            process.apparmor_profile = None;
+        } else if lsm::apparmor_try(proc, profile) == Err(Errno::ENOENT) {
+            return Err(init::lsm::not_loaded(profile));
+        }
     }
-    if process.selinux_label.is_some() && !selinux_enabled() {
-        return Err(Error::field("process.selinuxLabel", "selinux is not enabled on this host"));
+    if let Some(label) = &process.selinux_label {
+        if !lsm::selinux_enabled(proc) {
+            return Err(Error::field("process.selinuxLabel", "selinux is not enabled on this host"));
+        }
+        process.selinux_label = Some(canonical("process.selinuxLabel", label)?);
     }
     Ok(())
 }
 
-/// A mount label says how files are shown to SELinux. On a host without it
-/// there is nobody to show them to, and engines send it all the same.
-pub fn drop_mount_label(plan: &mut Plan) {
-    let Some(label) = plan.mount_label.clone().filter(|_| !selinux_enabled()) else { return };
-    for mount in &mut plan.mounts {
-        if let MountKind::Fs { data, .. } = &mut mount.kind {
-            data.retain(|(_, value)| value.as_deref().is_none_or(|v| v.to_bytes() != label.as_bytes()));
-        }
+fn canonical(field: &'static str, label: &str) -> Result<String> {
+    match lsm::selinux_canonical(label) {
+        // We may not ask; the kernel will say when it is set.
+        Err(Errno::EACCES) => Ok(label.to_owned()),
+        Err(Errno::EINVAL) => Err(Error::field(field, format!("the selinux policy has no label {label:?}"))),
+        other => other.step("cannot check the selinux label").map_err(|e| e.in_field(field)),
     }
-    plan.warnings.push("linux.mountLabel: selinux is not enabled on this host".to_owned());
 }
 
-fn apparmor_enabled() -> bool {
-    std::fs::read("/sys/module/apparmor/parameters/enabled").is_ok_and(|text| text.starts_with(b"Y"))
+/// A mount label says how files are shown to SELinux. On a host without it
+/// there is nobody to show them to, and engines send it all the same. Options
+/// of single mounts are another thing: nobody writes them by default.
+///
+/// # Errors
+/// `context=` and its like without SELinux, or a label the policy does not have.
+pub fn mount_labels(plan: &mut Plan, proc: &Procfs) -> Result<()> {
+    let selinux = plan.mount_label.is_some() || plan.mounts.iter().any(|m| labels_of(m).next().is_some());
+    if !selinux {
+        return Ok(());
+    }
+    let selinux = lsm::selinux_enabled(proc);
+    if let Some(label) = &plan.mount_label
+        && selinux
+    {
+        canonical("linux.mountLabel", label)?;
+    }
+    if let Some(label) = plan.mount_label.take_if(|_| !selinux) {
+        let added = |(key, value): &mut (CString, Option<CString>)| {
+            is_label(key) && value.as_deref().is_some_and(|v| v.to_bytes() == label.as_bytes())
+        };
+        for mount in &mut plan.mounts {
+            if let MountKind::Fs { data, .. } = &mut mount.kind {
+                data.retain_mut(|option| !added(option));
+            }
+        }
+        plan.warnings.push("linux.mountLabel: selinux is not enabled on this host".to_owned());
+    }
+    let asked = plan.mounts.iter().filter(|_| !selinux).find_map(|m| Some((m.index, labels_of(m).next()?)));
+    asked.map_or(Ok(()), |(index, key)| {
+        let text = format!("{}=: selinux is not enabled on this host", key.to_string_lossy());
+        Err(Error::field(format!("mounts[{index}].options"), text))
+    })
 }
 
-fn selinux_enabled() -> bool {
-    statfs("/sys/fs/selinux").is_ok_and(|s| s.filesystem_type() == nix::sys::statfs::SELINUX_MAGIC)
+fn labels_of(mount: &Mount) -> impl Iterator<Item = &CString> {
+    let data = match &mount.kind {
+        MountKind::Fs { data, .. } => data.as_slice(),
+        _ => &[],
+    };
+    data.iter().map(|(key, _)| key).filter(|key| is_label(key))
+}
+
+fn is_label(key: &CString) -> bool {
+    MOUNT_LABELS.iter().any(|label| label.as_bytes() == key.as_bytes())
+}
+
+/// Capabilities that the kernel has and we do not hold, so that nobody gets
+/// them from us: warnings, as the specification wants (config.md, "Linux
+/// Process"): such a host is restricted on purpose, and the container gets less
+/// than it asked for, never more.
+pub fn missing_capabilities(process: &Process) -> Vec<String> {
+    let (Some(caps), Ok(held)) = (process.capabilities, ids::permitted_caps()) else { return Vec::new() };
+    let bounded = |n: &u32| ids::bounding_has(*n) == Ok(true);
+    let bounding = (0..u64::BITS).filter(bounded).fold(0, |mask, n| mask | 1u64 << n);
+    let sets = [
+        ("bounding", caps.bounding, bounding),
+        ("effective", caps.effective, held),
+        ("permitted", caps.permitted, held),
+        ("inheritable", caps.inheritable, held),
+        // Raised one by one, and only what is permitted and inheritable (capabilities(7)).
+        ("ambient", caps.ambient, held & caps.permitted & caps.inheritable),
+    ];
+    let missing = sets.iter().filter(|(_, asked, granted)| asked & !granted != 0);
+    let text = |(set, asked, granted): &(&str, u64, u64)| {
+        format!("process.capabilities.{set}: cannot be granted: {}", spec::capability_names(asked & !granted))
+    };
+    missing.map(text).collect()
 }

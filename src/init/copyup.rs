@@ -135,7 +135,10 @@ fn dress(from: &OwnedFd, to: &OwnedFd) -> Result<()> {
     nix::unistd::fchown(to, Some(Uid::from_raw(stat.st_uid)), Some(Gid::from_raw(stat.st_gid))).step(step)?;
     nix::sys::stat::fchmod(to, Mode::from_bits_truncate(stat.st_mode & 0o7777)).step(step)?;
     for name in xattr::list(from).step(step)? {
+        // Where the policy does not let us relabel, the tmpfs's own label stays.
+        let is_label = name.as_c_str() == c"security.selinux";
         match xattr::get(from, &name).and_then(|value| xattr::set(to, &name, &value)) {
+            Err(Errno::EACCES) if is_label => {}
             // Attributes that a tmpfs has no room for (SELinux disabled, user.* before Linux 6.6).
             Ok(()) | Err(Errno::EOPNOTSUPP | Errno::ENODATA | Errno::EPERM) => {}
             Err(e) => return Err(Error::sys(step, e)),

@@ -165,12 +165,12 @@ fn drop_bounding(keep: u64) -> Result<()> {
     Ok(())
 }
 
-/// Sets what can be granted: a capability we do not hold ourselves cannot be
-/// given, and the specification has that be a warning, not a failure.
+/// Sets what can be granted. What we do not hold ourselves the host side has
+/// warned of (`preflight::missing_capabilities`); what nobody could grant, it
+/// has refused.
 fn set_capabilities(caps: &Capabilities, extra: u64) -> Result<()> {
     let held = ids::permitted_caps().step("cannot read our capabilities")?;
     let permitted = caps.permitted & held;
-    // Inheritable may hold more than permitted only within the bounding set.
     let inheritable = caps.inheritable & held;
     ids::set_caps(caps.effective & permitted, permitted | extra & held, inheritable)
         .step("cannot set capabilities")

@@ -1,5 +1,6 @@
 //! `maskedPaths` and `readonlyPaths`, each through the fd it was resolved to once.
 
+use std::ffi::CString;
 use std::os::fd::OwnedFd;
 
 use nix::errno::Errno;
@@ -23,7 +24,7 @@ pub fn apply(plan: &Plan, root: &Root) -> Result<()> {
     for (i, path) in plan.readonly_paths.iter().enumerate() {
         make_read_only(root, path).map_err(|e| e.in_field(format!("linux.readonlyPaths[{i}]")).path(path))?;
     }
-    let mut covers = Covers::default();
+    let mut covers = Covers { label: plan.mount_label.as_deref(), ..Covers::default() };
     for (i, path) in plan.masked_paths.iter().enumerate() {
         covers.hide(root, path).map_err(|e| e.in_field(format!("linux.maskedPaths[{i}]")).path(path))?;
     }
@@ -52,19 +53,21 @@ fn find(root: &Root, path: &str) -> Result<Option<OwnedFd>> {
 /// are common, so each is made once, for the first path, and cloned from there
 /// (a mount that is attached nowhere cannot be cloned before Linux 6.15).
 #[derive(Default)]
-struct Covers {
+struct Covers<'a> {
+    /// `mountLabel`: without it the program could not even see that they are empty.
+    label: Option<&'a str>,
     directory: Option<OwnedFd>,
     file: Option<OwnedFd>,
 }
 
-impl Covers {
+impl Covers<'_> {
     fn hide(&mut self, root: &Root, path: &str) -> Result<()> {
         let Some(fd) = find(root, path)? else { return Ok(()) };
         let is_dir = is_type(&fstat(&fd).step("cannot stat the masked path")?, SFlag::S_IFDIR);
         let slot = if is_dir { &mut self.directory } else { &mut self.file };
         let tree = match slot {
             Some(first) => mount::clone_tree(first, false).step("cannot clone the mask")?,
-            None if is_dir => empty_directory()?,
+            None if is_dir => empty_directory(self.label)?,
             None => null_device()?,
         };
         mount::attach(&tree, &fd).step("cannot mask the path")?;
@@ -73,11 +76,15 @@ impl Covers {
     }
 }
 
-fn empty_directory() -> Result<OwnedFd> {
+fn empty_directory(label: Option<&str>) -> Result<OwnedFd> {
     let step = "cannot make the tmpfs for masks";
     let context = FsContext::open(c"tmpfs").step(step)?;
     for (key, value) in [(c"mode", c"0755"), (c"nr_inodes", c"1")] {
         context.set(key, Some(value)).step(step)?;
+    }
+    if let Some(label) = label {
+        let label = CString::new(label).map_err(|_| Error::new(step).message("NUL byte in the label"))?;
+        context.set(c"context", Some(&label)).step(step).map_err(|e| e.in_field("linux.mountLabel"))?;
     }
     context.mount(INERT).step(step)
 }

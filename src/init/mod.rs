@@ -38,6 +38,7 @@ pub mod sysctl;
 pub mod userns;
 
 use console::Console;
+use lsm::Labels;
 use program::Program;
 use sources::Sources;
 use sync::{Channel, Message};
@@ -127,13 +128,13 @@ pub struct Joiner {
 impl Init<'_> {
     /// Carries out the plan and becomes the program. Never returns.
     pub fn run(mut self) -> ! {
-        let outcome = self.set_up().and_then(|program| self.wait_and_execute(program));
+        let outcome = self.set_up().and_then(|(program, labels)| self.wait_and_execute(program, labels));
         // `Ok` cannot be: a program that was executed does not come back.
         fail(&self.common.channel, outcome.err().unwrap_or_default())
     }
 
     /// Everything before `start`, in order.
-    fn set_up(&mut self) -> Result<Program> {
+    fn set_up(&mut self) -> Result<(Program, Labels)> {
         let (plan, proc) = (self.plan, &self.common.procfs);
         protect()?;
         if plan.namespaces.has(NamespaceKind::User) {
@@ -144,7 +145,7 @@ impl Init<'_> {
         // The caller may be pinned (CRI-O runs us under taskset); the container
         // is not meant. Where that is not allowed, it is as pinned as we are.
         let _ = sys::sched::set_affinity(&ALL_CPUS);
-        join_keyring(self.common.keyring.as_deref())?;
+        join_keyring(&self.common, self.process.selinux_label.as_deref())?;
         namespaces::enter(plan, &self.join, proc, &self.common.channel)?;
         let umask = sys::process::umask(0);
         let mut root = rootfs::prepare(plan, self.sources.as_ref())?;
@@ -201,7 +202,7 @@ impl Init<'_> {
     }
 
     /// Says that all is ready, waits to be started, and becomes the program.
-    fn wait_and_execute(&mut self, program: Program) -> Result<()> {
+    fn wait_and_execute(&mut self, program: Program, labels: Labels) -> Result<()> {
         release(&self.common)?;
         if let Start::OnConnect { listener, .. } = &self.start {
             // From here on it is `start` that is told of a failure.
@@ -215,6 +216,7 @@ impl Init<'_> {
             seccomp::load(&filter, &self.process, &self.common.channel)?;
         }
         self.container_hooks(&self.plan.hooks.start_container, None, Some(&program.env))?;
+        labels.check()?;
         program.execute(&self.process, &self.common, &self.kept_fds())
     }
 
@@ -234,21 +236,22 @@ impl Init<'_> {
 impl Joiner {
     /// Joins the container and becomes the process. Never returns.
     pub fn run(mut self) -> ! {
-        let outcome = self.set_up().and_then(|program| {
+        let outcome = self.set_up().and_then(|(program, labels)| {
             release(&self.common)?;
+            labels.check()?;
             program.execute(&self.process, &self.common, &[self.common.channel.as_raw()])
         });
         fail(&self.common.channel, outcome.err().unwrap_or_default())
     }
 
-    fn set_up(&mut self) -> Result<Program> {
+    fn set_up(&mut self) -> Result<(Program, Labels)> {
         protect()?;
         if let Some(mask) = &self.process.affinity_initial {
             sys::sched::set_affinity(mask)
                 .step("cannot set the cpu affinity")
                 .map_err(|e| e.in_field("process.execCPUAffinity.initial"))?;
         }
-        join_keyring(self.common.keyring.as_deref())?;
+        join_keyring(&self.common, self.process.selinux_label.as_deref())?;
         if self.namespaces != 0 {
             sys::process::join(&self.target, self.namespaces).step("cannot join the container's namespaces")?;
         }
@@ -277,14 +280,27 @@ fn protect() -> Result<()> {
 }
 
 /// A session keyring of the container's own, in which exec can search (keyctl(2)).
-fn join_keyring(name: Option<&std::ffi::CStr>) -> Result<()> {
+///
+/// SELinux gives a key the label of its maker, which is the runtime's, and the
+/// program could not use its own keyring: it is made with the program's label.
+fn join_keyring(common: &Common, label: Option<&str>) -> Result<()> {
     /// All for the possessor; for the user view, read and link, as the kernel
     /// sets it, plus search for exec. No write: keyrings have no namespace, and
     /// the same user may be in other containers.
     const PERMISSIONS: u32 = 0x3f1b_0000;
-    let Some(name) = name else { return Ok(()) };
+    let Some(name) = common.keyring.as_deref() else { return Ok(()) };
     use nix::errno::Errno;
-    match sys::ids::join_session_keyring(name) {
+    let set_label = |value: &str| {
+        let written = common.procfs.write(c"self/attr/keycreate", value.as_bytes());
+        written
+            .step_at("cannot set the label of the session keyring", "`/proc/self/attr/keycreate`")
+            .map_err(|e| e.in_field("process.selinuxLabel"))
+    };
+    label.map_or(Ok(()), set_label)?;
+    let joined = sys::ids::join_session_keyring(name);
+    // An empty line takes it back: keys made later are the program's own affair.
+    label.map_or(Ok(()), |_| set_label("\n"))?;
+    match joined {
         // No keyrings in this kernel, or a sandbox that hides them.
         Err(Errno::ENOSYS | Errno::EPERM) => Ok(()),
         Err(e) => Err(Error::sys("cannot join a session keyring", e).hint("--no-new-keyring keeps the caller's")),
@@ -303,8 +319,8 @@ fn set_up_process(
     root: Root,
     console: Option<Console>,
     keep: &[RawFd],
-) -> Result<Program> {
-    lsm::set(process, &common.procfs)?;
+) -> Result<(Program, Labels)> {
+    let labels = lsm::set(process, &common.procfs)?;
     match credentials::set_attributes(process, &common.procfs, 0) {
         // Rights over the machine, which a user namespace does not have, though whoever made it may.
         Err(e) if common.asks_host && matches!(e.raw_errno(), Some(libc::EPERM | libc::EACCES)) => {
@@ -322,13 +338,13 @@ fn set_up_process(
     // From here on names are resolved inside the container, and none of our
     // directories may be reachable as /proc/self/fd/N (CVE-2024-21626).
     drop(root);
-    let keep = [keep, &common.inherit].concat();
+    let keep: Vec<RawFd> = keep.iter().chain(&common.inherit).copied().chain(labels.fds()).collect();
     sys::fd::close_except(3, &keep).step("cannot close what the container must not have")?;
     let program = Program::find(process, common, home)?;
     // Here and not after `start`: what fails is told to whoever creates, and
     // little is left between `start` and the program.
     program.become_user(process, common)?;
-    Ok(program)
+    Ok((program, labels))
 }
 
 /// Tells the host side that all is set up, and waits until it has let go. From

@@ -19,6 +19,7 @@ use crate::spec::plan::{Mount, MountKind, Plan};
 use crate::sys::mount::{self, FsContext};
 use crate::sys::path::{Create, Root, is_type, read_link};
 use crate::sys::procfs::Procfs;
+use crate::sys::xattr;
 
 /// What is left to do when everything is mounted: filesystems that stayed
 /// writable so that later mounts could make their destinations in them.
@@ -69,7 +70,8 @@ fn make(
             None => return Ok(None),
         },
         MountKind::Fs { fstype, source, flags, data } => {
-            new_filesystem(root, m, &Filesystem { fstype, source: source.as_deref(), flags, data }, late)?
+            let label = plan.mount_label.as_deref();
+            new_filesystem(root, m, &Filesystem { fstype, source: source.as_deref(), flags, data, label }, late)?
         }
         MountKind::Cgroup => cgroup_mount(plan, root, m, proc)?,
         MountKind::Remount => existing(root, m)?,
@@ -182,6 +184,8 @@ struct Filesystem<'a> {
     source: Option<&'a CStr>,
     flags: &'a [CString],
     data: &'a [(CString, Option<CString>)],
+    /// SELinux label, for those that cannot be told by a parameter.
+    label: Option<&'a str>,
 }
 
 fn new_filesystem(root: &Root, m: &Mount, fs: &Filesystem<'_>, late: &mut Late) -> Result<OwnedFd> {
@@ -208,6 +212,9 @@ fn new_filesystem(root: &Root, m: &Mount, fs: &Filesystem<'_>, late: &mut Late) 
         nix::sys::stat::fchmodat(&tree, c".", mode, FchmodatFlags::FollowSymlink)
             .step("cannot set the mode of the tmpfs")?;
     }
+    if let (true, Some(label)) = (is(c"mqueue"), fs.label) {
+        set_label(&tree, label).map_err(|e| e.in_field("linux.mountLabel"))?;
+    }
     guard_proc(m, &tree, &to)?;
     if m.tmpcopyup {
         copyup::copy(&to, &tree).map_err(|e| e.during("cannot copy the directory into the tmpfs"))?;
@@ -218,6 +225,14 @@ fn new_filesystem(root: &Root, m: &Mount, fs: &Filesystem<'_>, late: &mut Late) 
         late.0.push((m.destination.clone(), fd));
     }
     Ok(tree)
+}
+
+/// mqueue takes no label as a parameter, but its root directory does.
+fn set_label(tree: &OwnedFd, label: &str) -> Result<()> {
+    let step = "cannot set the selinux label of the mount";
+    let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+    let dir = nix::fcntl::openat(tree, c".", flags, nix::sys::stat::Mode::empty()).step(step)?;
+    xattr::set(&dir, c"security.selinux", label.as_bytes()).step(step)
 }
 
 fn create(fs: &Filesystem<'_>, attr: u64) -> Result<OwnedFd> {
@@ -248,7 +263,8 @@ fn create(fs: &Filesystem<'_>, attr: u64) -> Result<OwnedFd> {
 fn cgroup_mount(plan: &Plan, root: &Root, m: &Mount, proc: &Procfs) -> Result<OwnedFd> {
     let to = destination(root, m, Create::Dir)?;
     let tree = if own_cgroups(plan, proc).step("cannot look at the cgroup namespace")? {
-        create(&Filesystem { fstype: c"cgroup2", source: Some(c"cgroup"), flags: &[], data: &[] }, m.attr.set)
+        let fs = Filesystem { fstype: c"cgroup2", source: Some(c"cgroup"), flags: &[], data: &[], label: None };
+        create(&fs, m.attr.set)
     } else {
         bind_host_cgroup(m)
     }?;

@@ -5,8 +5,6 @@
 //! jumps in BPF only go forwards, so when a jump is made all it can lead to is
 //! there already, and a verdict that stands near enough is not written twice.
 
-use std::collections::BTreeMap;
-
 use seccompiler::{BpfProgram, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompRule};
 
 use super::tables::{self, Arch, Call};
@@ -125,24 +123,28 @@ fn add(out: &mut Ranges, first: u32, fate: Fate) {
 
 /// Adds the ranges of one architecture, whose numbers begin at `base`.
 fn add_arch(out: &mut Ranges, profile: &Profile, arch: Arch, base: u32) {
-    let (calls, newest) = calls(profile, arch);
-    let default = Fate::Always(profile.default);
-    add(out, base, default.clone());
+    let many = Many::of(arch);
+    let (uses, newest) = uses(profile, &many, arch);
+    let default = || Fate::Always(profile.default);
+    add(out, base, default());
     let end = end(arch);
-    for (nr, fate) in calls.range(..end) {
-        add(out, *nr, fate.clone());
-        add(out, nr + 1, default.clone());
-    }
+    let (ordinary, private) = uses.split_at(uses.partition_point(|u| u.nr < end));
+    let add_calls = |out: &mut Ranges, uses: &[Use<'_>]| {
+        for call in uses.chunk_by(|a, b| a.nr == b.nr) {
+            if let (Some(first), Some(fate)) = (call.first(), fate(call, arch)) {
+                add(out, first.nr, fate);
+                add(out, first.nr + 1, default());
+            }
+        }
+    };
+    add_calls(out, ordinary);
     // Calls newer than all that the profile names do not exist for it: what has
     // a fallback for older kernels then takes it, where it would believe EPERM.
     if let Some(newest) = newest.filter(|_| profile.newer_is_enosys && ret::denies(profile.default)) {
         add(out, newest + 1, Fate::Always(ret::errno(libc::ENOSYS as u16)));
     }
-    add(out, end, default.clone());
-    for (nr, fate) in calls.range(end..) {
-        add(out, *nr, fate.clone());
-        add(out, nr + 1, default.clone());
-    }
+    add(out, end, default());
+    add_calls(out, private);
 }
 
 /// Where an architecture's ordinary numbers end; arm has private ones above.
@@ -154,85 +156,109 @@ const fn end(arch: Arch) -> u32 {
     }
 }
 
-/// The calls that have a fate of their own, in the order of their numbers, and
-/// the newest number the profile names.
-fn calls(profile: &Profile, arch: Arch) -> (BTreeMap<u32, Fate>, Option<u32>) {
-    let mut calls = BTreeMap::new();
+/// A number that a rule is about, and the sub-call if it is of one of the calls that are many.
+struct Use<'a> {
+    nr: u32,
+    sub: Option<&'a Condition>,
+    rule: &'a Rule,
+}
+
+/// All that the rules are about, in the order of the numbers and, for one
+/// number, of the profile; and the newest number the profile names.
+fn uses<'a>(profile: &'a Profile, many: &'a Many, arch: Arch) -> (Vec<Use<'a>>, Option<u32>) {
+    let mut uses = Vec::with_capacity(profile.rules.iter().map(|r| r.calls.len()).sum());
     let mut newest = None;
     for rule in &profile.rules {
         for call in &rule.calls {
-            for call in numbers(arch, *call) {
-                if call.nr < end(arch) {
-                    newest = newest.max(Some(call.nr));
+            let direct = call.number(arch).map(|nr| Use { nr, sub: None, rule });
+            for one in direct.into_iter().chain(many.uses(*call, rule)) {
+                if one.nr < end(arch) {
+                    newest = newest.max(Some(one.nr));
                 }
                 // What the default does anyway is no rule, also where it would
                 // make an exception from an earlier one (libseccomp refuses it).
                 if rule.verdict != profile.default {
-                    apply(&mut calls, &call, rule, arch);
+                    uses.push(one);
                 }
             }
         }
     }
-    (calls, newest)
+    uses.sort_by_key(|u| u.nr);
+    (uses, newest)
 }
 
-/// A number, and the sub-call if it is of one of the calls that are many.
-struct Number {
-    nr: u32,
-    sub: Option<Condition>,
-}
+/// The calls of an architecture that are many, by their first argument.
+struct Many(Vec<(Call, u32, Condition)>);
 
-/// The numbers by which a call can be made.
-fn numbers(arch: Arch, call: Call) -> impl Iterator<Item = Number> {
-    let direct = call.number(arch).map(|nr| Number { nr, sub: None });
-    // The kernel itself looks at no more than these bits; what compares more is got round.
-    let muxed = |carrier: &str, list: &[(&str, u32)], mask: u64| {
-        let (_, sub) = list.iter().find(|(sub, _)| *sub == call.name())?;
-        let sub = Condition { index: 0, compare: Compare::MaskedEqual(mask), value: (*sub).into() };
-        Some(Number { nr: arch.number(carrier)?, sub: Some(sub) })
-    };
-    let socket = if arch.has_socketcall() { muxed("socketcall", &tables::SOCKETCALLS, u32::MAX.into()) } else { None };
-    let ipc = if arch.has_ipc() { muxed("ipc", &tables::IPCCALLS, u16::MAX.into()) } else { None };
-    direct.into_iter().chain(socket).chain(ipc)
-}
-
-/// Adds a rule for one call, with libseccomp's precedence: a rule without
-/// conditions takes the place of those with some, and is final itself.
-fn apply(calls: &mut BTreeMap<u32, Fate>, call: &Number, rule: &Rule, arch: Arch) {
-    let fate = calls.entry(call.nr).or_insert_with(|| Fate::When { rules: Vec::new(), wide: arch.is_64() });
-    let Fate::When { rules, .. } = fate else { return };
-    for conditions in alternatives(call, &rule.conditions, arch) {
-        if conditions.is_empty() {
-            *fate = Fate::Always(rule.verdict);
-            return;
+impl Many {
+    fn of(arch: Arch) -> Self {
+        let mut out = Vec::new();
+        // The kernel itself looks at no more than these bits; what compares more is got round.
+        let mut add = |carrier: &str, list: &[(&str, u32)], mask: u64| {
+            let Some(nr) = arch.number(carrier) else { return };
+            for (name, sub) in list {
+                let is_sub = Condition { index: 0, compare: Compare::MaskedEqual(mask), value: (*sub).into() };
+                out.extend(Call::find(name).map(|call| (call, nr, is_sub)));
+            }
+        };
+        if arch.has_socketcall() {
+            add("socketcall", &tables::SOCKETCALLS, u32::MAX.into());
         }
-        if !rules.iter().any(|(known, _)| *known == conditions) {
-            rules.push((conditions, rule.verdict));
+        if arch.has_ipc() {
+            add("ipc", &tables::IPCCALLS, u16::MAX.into());
         }
+        Self(out)
+    }
+
+    fn uses<'a>(&'a self, call: Call, rule: &'a Rule) -> impl Iterator<Item = Use<'a>> {
+        let of_call = self.0.iter().filter(move |(known, ..)| *known == call);
+        of_call.map(move |(_, nr, sub)| Use { nr: *nr, sub: Some(sub), rule })
     }
 }
 
+/// What the rules about one number come to, with libseccomp's precedence: the
+/// first without conditions takes the place of all that have some.
+fn fate(uses: &[Use<'_>], arch: Arch) -> Option<Fate> {
+    let mut rules: Vec<(Vec<Condition>, u32)> = Vec::new();
+    for one in uses {
+        // Nearly all rules of nearly all profiles.
+        if one.sub.is_none() && one.rule.conditions.is_empty() {
+            return Some(Fate::Always(one.rule.verdict));
+        }
+        for conditions in alternatives(one, arch) {
+            if conditions.is_empty() {
+                return Some(Fate::Always(one.rule.verdict));
+            }
+            if !rules.iter().any(|(known, _)| *known == conditions) {
+                rules.push((conditions, one.rule.verdict));
+            }
+        }
+    }
+    (!rules.is_empty()).then_some(Fate::When { rules, wide: arch.is_64() })
+}
+
 /// The conditions under which a rule holds: any of these lists, each as a whole.
-fn alternatives(call: &Number, conditions: &[Condition], arch: Arch) -> Vec<Vec<Condition>> {
+fn alternatives(one: &Use<'_>, arch: Arch) -> Vec<Vec<Condition>> {
+    let conditions = one.rule.conditions.as_slice();
     let mut seen = [false; 6];
     let mut again = |c: &Condition| seen.get_mut(usize::from(c.index)).is_some_and(|s| std::mem::replace(s, true));
     // libseccomp compares no argument twice in one rule, so the runtimes made
     // every condition of such a rule one of its own.
     let lists: Vec<&[Condition]> =
         if conditions.iter().any(&mut again) { conditions.chunks(1).collect() } else { vec![conditions] };
-    lists.into_iter().map(|list| of_call(call, list, arch)).collect()
+    lists.into_iter().map(|list| of_call(one.sub, list, arch)).collect()
 }
 
 /// Conditions as they are for one call on one architecture.
-fn of_call(call: &Number, conditions: &[Condition], arch: Arch) -> Vec<Condition> {
+fn of_call(sub: Option<&Condition>, conditions: &[Condition], arch: Arch) -> Vec<Condition> {
     let bits = if arch.is_64() { u64::MAX } else { u64::from(u32::MAX) };
     let any = |c: &Condition| matches!(c.compare, Compare::MaskedEqual(mask) if mask & bits == 0);
     let own = conditions.iter().filter(|c| !any(c));
-    match call.sub {
+    match sub {
         None => own.copied().collect(),
         // The first argument says which call it is, and takes the place of what
         // is in memory now, where no filter can look. The others stay, as in libseccomp.
-        Some(sub) => std::iter::once(sub).chain(own.copied().filter(|c| c.index != 0)).collect(),
+        Some(sub) => std::iter::once(*sub).chain(own.copied().filter(|c| c.index != 0)).collect(),
     }
 }
 

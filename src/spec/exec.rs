@@ -16,17 +16,19 @@ const STEP: &str = "invalid process";
 /// AppArmor profile and SELinux label are taken from there when the document
 /// says nothing about them.
 ///
+/// Gives back as well what is to be warned of.
+///
 /// # Errors
 /// All faults of the document, each with its JSON path below `process`.
-pub fn load_process(json: &str, base: Option<&str>) -> Result<Process> {
-    let mut process = resolve(json)?;
+pub fn load_process(json: &str, base: Option<&str>) -> Result<(Process, Vec<String>)> {
+    let (mut process, warnings) = resolve(json)?;
     if let Some(base) = base {
-        let base = resolve(base)?;
+        let (base, _) = resolve(base)?;
         process.capabilities = process.capabilities.or(base.capabilities);
         process.apparmor_profile = process.apparmor_profile.or(base.apparmor_profile);
         process.selinux_label = process.selinux_label.or(base.selinux_label);
     }
-    Ok(process)
+    Ok((process, warnings))
 }
 
 /// `exec` without `--process`: the container's own process with the changes
@@ -69,13 +71,14 @@ pub fn check_ids(process: &Process, ids: &IdMaps) -> Result<()> {
     faults.into_error(STEP).map_or(Ok(()), Err)
 }
 
-fn resolve(json: &str) -> Result<Process> {
+fn resolve(json: &str) -> Result<(Process, Vec<String>)> {
     let mut faults = Faults::default();
     let parsed = parse::process::<SpecProcess>(json, &mut faults);
     let resolved = parsed.map(|p| process::resolve(&p, &mut faults)).unwrap_or_default();
+    let warnings = std::mem::take(&mut faults.warnings);
     match faults.into_error(STEP) {
         Some(e) => Err(e),
-        None => Ok(resolved),
+        None => Ok((resolved, warnings)),
     }
 }
 
@@ -145,7 +148,7 @@ mod tests {
             "consoleSize": {"height": 5, "width": 6},
             "user": {"uid": 1, "gid": 2, "additionalGids": [3]},
             "apparmorProfile": "p", "selinuxLabel": "l",
-            "capabilities": {"bounding": ["CAP_KILL"], "inheritable": ["CAP_CHOWN"], "effective": ["CAP_FUTURE"]}
+            "capabilities": {"bounding": ["CAP_KILL", "CAP_CHOWN"], "inheritable": ["CAP_CHOWN"], "effective": ["CAP_FUTURE"]}
         })
         .to_string()
     }
@@ -212,15 +215,15 @@ mod tests {
 
     #[test]
     fn a_document_falls_back_to_the_containers_labels() {
-        let p = load_process(r#"{"args":["a"],"cwd":"/"}"#, Some(&saved())).unwrap();
-        assert_eq!(p.capabilities.map(|c| c.bounding), Some(1 << 5));
+        let p = load_process(r#"{"args":["a"],"cwd":"/"}"#, Some(&saved())).unwrap().0;
+        assert_eq!(p.capabilities.map(|c| c.bounding), Some(1 << 5 | 1));
         assert_eq!((p.apparmor_profile.as_deref(), p.selinux_label.as_deref()), (Some("p"), Some("l")));
         assert_eq!((p.uid, p.gid, p.umask), (0, 0, 0o022));
         let own = r#"{"args":["a"],"cwd":"/","capabilities":{},"apparmorProfile":"x"}"#;
-        let p = load_process(own, Some(&saved())).unwrap();
+        let p = load_process(own, Some(&saved())).unwrap().0;
         assert_eq!(p.capabilities, Some(Capabilities::default()));
         assert_eq!(p.apparmor_profile.as_deref(), Some("x"));
-        assert_eq!(load_process(own, None).unwrap().selinux_label, None);
+        assert_eq!(load_process(own, None).unwrap().0.selinux_label, None);
     }
 
     #[test]

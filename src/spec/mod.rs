@@ -38,6 +38,8 @@ mod weights;
 
 pub use exec::{check_ids, exec_process, load_process};
 pub use features::features;
+pub use mounts::LABELS as MOUNT_LABELS;
+pub use process::capability_names;
 pub use rdt::{Schema, check_name as check_rdt_name};
 pub use seccomp::program as seccomp_program;
 pub use template::template;

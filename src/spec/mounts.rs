@@ -32,7 +32,7 @@ const RO_ON_MOUNT_ONLY: [&str; 7] = ["proc", "sysfs", "tmpfs", "cgroup", "cgroup
 const UNLABELLED: [&str; 3] = ["proc", "sysfs", "mqueue"];
 
 /// Parameters that carry an SELinux label.
-const LABELS: [&str; 4] = ["context", "fscontext", "defcontext", "rootcontext"];
+pub const LABELS: [&str; 4] = ["context", "fscontext", "defcontext", "rootcontext"];
 
 /// The annotation that chooses how `mountLabel` is applied.
 pub(crate) const LABEL_ANNOTATION: &str = "run.oci.mount_context_type";

@@ -45,7 +45,7 @@ pub(crate) fn resolve(process: &SpecProcess, faults: &mut Faults) -> Process {
         additional_gids: user.additional_gids().clone().unwrap_or_default(),
         keep_groups: false,
         umask: umask(user.umask(), faults),
-        capabilities: process.capabilities().as_ref().map(capabilities),
+        capabilities: process.capabilities().as_ref().map(|c| capabilities(c, faults)),
         rlimits: rlimits(process.rlimits().as_deref().unwrap_or_default(), faults),
         no_new_privileges: process.no_new_privileges().unwrap_or_default(),
         oom_score_adj: oom_score_adj(process, faults),
@@ -152,18 +152,43 @@ fn label(name: &str, value: &Option<String>, faults: &mut Faults) -> Option<Stri
 }
 
 /// The capability object as masks; a missing set is an empty one.
-fn capabilities(capabilities: &LinuxCapabilities) -> Capabilities {
+///
+/// What no kernel grants to anybody is a fault: effective is a part of
+/// permitted, and nothing may be inherited beyond the bounding set (capset(2)).
+/// An ambient one that is not permitted and inheritable is only warned of, and
+/// that where the kernel is asked: `crun spec` writes such configs, `runc spec` used to.
+fn capabilities(capabilities: &LinuxCapabilities, faults: &mut Faults) -> Capabilities {
     let mask = |set: &Option<oci_spec::runtime::Capabilities>| {
         let names = set.iter().flatten();
         names.filter_map(|c| capability(&c.to_string())).fold(0, |mask, c| mask | c.bitmask())
     };
-    Capabilities {
+    let sets = Capabilities {
         bounding: mask(capabilities.bounding()),
         effective: mask(capabilities.effective()),
         inheritable: mask(capabilities.inheritable()),
         permitted: mask(capabilities.permitted()),
         ambient: mask(capabilities.ambient()),
+    };
+    for (name, set, limit_name, limit) in [
+        ("effective", sets.effective, "permitted", sets.permitted),
+        ("inheritable", sets.inheritable, "bounding", sets.bounding),
+    ] {
+        if set & !limit != 0 {
+            let text = format!("cannot be granted: {} not in {limit_name}", capability_names(set & !limit));
+            faults.add(format!("process.capabilities.{name}"), text);
+        }
     }
+    sets
+}
+
+/// The names of the capabilities in a mask.
+pub fn capability_names(mask: u64) -> String {
+    let name = |n: u32| {
+        let known = caps::all().into_iter().find(|c| u32::from(c.index()) == n);
+        known.map_or_else(|| n.to_string(), |c| c.to_string())
+    };
+    let names: Vec<String> = (0..u64::BITS).filter(|n| mask & 1 << n != 0).map(name).collect();
+    names.join(", ")
 }
 
 /// A capability by its name, in either case, with or without `CAP_`.

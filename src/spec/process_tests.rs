@@ -44,10 +44,30 @@ fn capabilities_by_name() {
 fn every_capability_is_known_to_both_crates() {
     for cap in caps::all() {
         let name = cap.to_string();
-        let p = good(json!({"capabilities": {"effective": [name]}}));
-        assert_eq!(p.capabilities.unwrap().effective, cap.bitmask(), "{name}");
+        let p = good(json!({"capabilities": {"permitted": [name]}}));
+        assert_eq!(p.capabilities.unwrap().permitted, cap.bitmask(), "{name}");
+        assert_eq!(capability_names(cap.bitmask()), name);
     }
 }
+
+#[test]
+fn capabilities_that_nobody_could_grant() {
+    let (kill, both) = (json!(["CAP_KILL"]), json!(["CAP_KILL", "CAP_CHOWN"]));
+    let fault = |caps| run(json!({ "capabilities": caps })).1;
+    assert_eq!(
+        fault(json!({"bounding": both, "permitted": kill, "effective": both})),
+        "x: process.capabilities.effective: cannot be granted: CAP_CHOWN not in permitted"
+    );
+    assert_eq!(
+        fault(json!({"bounding": kill, "permitted": both, "inheritable": both})),
+        "x: process.capabilities.inheritable: cannot be granted: CAP_CHOWN not in bounding"
+    );
+    // What older `runc spec`s and `crun spec` write.
+    assert_eq!(fault(json!({"bounding": both, "permitted": both, "effective": both, "ambient": both})), "");
+    assert_eq!(fault(json!({"effective": ["CAP_WARP_DRIVE"]})), FUTURE);
+}
+
+const FUTURE: &str = "process.capabilities.effective: unknown capability \"CAP_WARP_DRIVE\" ignored";
 
 #[test]
 fn console_size_needs_a_terminal() {

@@ -7,6 +7,7 @@
 pub mod bpf;
 pub mod fd;
 pub mod ids;
+pub mod lsm;
 pub mod mount;
 pub mod path;
 pub mod process;

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use super::check;
-use super::trace::{ptrace, spawn_traced};
+use super::trace::{PTRACE_EVENT_STOP, ptrace, spawn_traced};
 use crate::reaper;
 
 /// A child that has ended.
@@ -99,7 +99,7 @@ pub fn count(command: &mut Command) -> io::Result<Counts> {
 fn count_here(command: &mut Command) -> io::Result<Counts> {
     let parent = spawn_traced(command, libc::PTRACE_O_TRACEEXIT)?;
     let mut counter = Counter { counts: Counts { tasks: 1, execs: 1, ..Counts::default() }, inside: HashMap::new() };
-    counter.inside.insert(parent, false);
+    counter.inside.insert(parent, true);
     ptrace(libc::PTRACE_SYSCALL, parent, 0)?;
     loop {
         let mut status = 0;
@@ -138,11 +138,10 @@ impl Counter {
         match status >> 16 {
             libc::PTRACE_EVENT_EXEC => self.counts.execs += 1,
             libc::PTRACE_EVENT_EXIT => self.counts.peak_kib = self.counts.peak_kib.max(peak(pid)),
-            0 if first => self.counts.tasks += 1,
+            PTRACE_EVENT_STOP if first => self.counts.tasks += 1,
             0 => return signal,
             _ => {}
         }
-        // Also the SIGSTOP that tracing itself begins a new process with.
         0
     }
 }
@@ -156,6 +155,8 @@ fn peak(pid: i32) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use std::process::Stdio;
+
     use super::*;
 
     #[test]
@@ -166,12 +167,28 @@ mod tests {
         assert!(counts.syscalls > 20 && counts.peak_kib > 100, "{counts:?}");
     }
 
+    /// However young it is when the command ends, and the tracing with it.
     #[test]
     fn what_runs_on_is_let_go() {
         let dir = tempfile::tempdir().expect("a directory");
-        let script = format!("(sleep 0.1; echo done >{}/done) & exit 0", dir.path().display());
-        let counts = count(Command::new("/bin/sh").args(["-c", &script])).expect("traced");
-        assert_eq!(counts.status, 0);
-        crate::command::wait_for("the background process", || dir.path().join("done").exists().then_some(()));
+        for n in 0..200 {
+            let done = dir.path().join(n.to_string());
+            let script = format!("(echo done >{}) & exit 0", done.display());
+            let mut command = Command::new("/bin/sh");
+            // Not our output: one that stays would keep it open for ever.
+            command.args(["-c", &script]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+            assert_eq!(count(&mut command).expect("traced").status, 0);
+            crate::command::wait_for("the background process", || done.exists().then_some(()));
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_started_is_an_error() {
+        let mut nowhere = Command::new("/bin/true");
+        nowhere.current_dir("/nonexistent");
+        for command in [&mut Command::new("/nonexistent"), &mut nowhere] {
+            let e = count(command).expect_err("it did not run");
+            assert_eq!(e.kind(), io::ErrorKind::NotFound, "{e}");
+        }
     }
 }

@@ -124,10 +124,38 @@ pub fn fork() -> io::Result<bool> {
     check(unsafe { libc::fork() }).map(|pid| pid == 0)
 }
 
+/// Runs `f` in a forked child, which ends with it; gives what it found. The
+/// calling process must have one thread, or `f` take no lock and no memory.
+pub fn in_child(f: impl FnOnce() -> Option<u64>) -> io::Result<Option<u64>> {
+    let (mut read, mut write) = pipe();
+    if fork()? {
+        let bytes = f().map(u64::to_ne_bytes);
+        let _ = bytes.map(|b| io::Write::write_all(&mut write, &b));
+        // SAFETY: does not return, and runs nothing of the parent's.
+        unsafe { libc::_exit(0) }
+    }
+    drop(write);
+    let mut bytes = Vec::new();
+    io::Read::read_to_end(&mut read, &mut bytes)?;
+    // SAFETY: any child of ours; there is one.
+    unsafe { libc::wait(std::ptr::null_mut()) };
+    Ok(bytes.try_into().ok().map(u64::from_ne_bytes))
+}
+
 /// Waits for a child if it has ended.
+///
+/// Looks first: of one that a thread here traces, waiting would take the stops
+/// as well, and the tracer would wait for them for ever.
 pub fn reap(pid: i32) {
-    // SAFETY: no status is asked for.
-    unsafe { libc::waitpid(pid, std::ptr::null_mut(), libc::WNOHANG) };
+    // SAFETY: zeroed is a valid siginfo, which is written; then no status is asked for.
+    unsafe {
+        let mut info: libc::siginfo_t = std::mem::zeroed();
+        let flags = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
+        let found = libc::waitid(libc::P_PID, pid as libc::id_t, &mut info, flags);
+        if found == 0 && [libc::CLD_EXITED, libc::CLD_KILLED, libc::CLD_DUMPED].contains(&info.si_code) {
+            libc::waitpid(pid, std::ptr::null_mut(), libc::WNOHANG);
+        }
+    }
 }
 
 /// Orphaned descendants become children of this process.
@@ -256,10 +284,20 @@ pub fn mempolicy() -> (i32, u64) {
 /// The description of the session keyring.
 pub fn session_keyring() -> io::Result<String> {
     const KEYCTL_DESCRIBE: i32 = 6;
+    about_session_keyring(KEYCTL_DESCRIBE)
+}
+
+/// The SELinux label of the session keyring.
+pub fn session_keyring_label() -> io::Result<String> {
+    const KEYCTL_GET_SECURITY: i32 = 17;
+    about_session_keyring(KEYCTL_GET_SECURITY)
+}
+
+fn about_session_keyring(what: i32) -> io::Result<String> {
     const SESSION: i32 = -3;
     let mut text = [0u8; 256];
     // SAFETY: the buffer and its length match.
-    let n = check(unsafe { libc::syscall(libc::SYS_keyctl, KEYCTL_DESCRIBE, SESSION, text.as_mut_ptr(), text.len()) })?;
+    let n = check(unsafe { libc::syscall(libc::SYS_keyctl, what, SESSION, text.as_mut_ptr(), text.len()) })?;
     Ok(String::from_utf8_lossy(&text[..(n as usize).clamp(1, text.len()) - 1]).into_owned())
 }
 
@@ -288,6 +326,28 @@ pub fn mknod(path: impl AsRef<Path>, mode: u32, major: u32, minor: u32) -> io::R
     let path = c(path);
     // SAFETY: a NUL-terminated path.
     check(unsafe { libc::mknod(path.as_ptr(), mode, libc::makedev(major, minor)) }).map(|_| ())
+}
+
+/// Gives a file capabilities, as setcap(8) does (`struct vfs_cap_data`, revision 2).
+pub fn set_file_caps(path: impl AsRef<Path>, permitted: u64, inheritable: u64, effective: bool) -> io::Result<()> {
+    const REVISION_2: u32 = 0x0200_0000;
+    let half = |set: u64, n: u32| (set >> (32 * n)) as u32;
+    let (p, i) = (permitted, inheritable);
+    let words = [REVISION_2 | u32::from(effective), half(p, 0), half(i, 0), half(p, 1), half(i, 1)];
+    let data: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
+    let path = c(path);
+    let name = c"security.capability".as_ptr();
+    // SAFETY: two C strings, pointer and length of one buffer.
+    check(unsafe { libc::setxattr(path.as_ptr(), name, data.as_ptr().cast(), data.len(), 0) }).map(|_| ())
+}
+
+/// The SELinux label of a file.
+pub fn label(path: impl AsRef<Path>) -> io::Result<String> {
+    let mut text = [0u8; 256];
+    let (path, name) = (c(path), c"security.selinux".as_ptr());
+    // SAFETY: two C strings, pointer and length of one buffer.
+    let n = check(unsafe { libc::getxattr(path.as_ptr(), name, text.as_mut_ptr().cast(), text.len()) } as i64)?;
+    Ok(String::from_utf8_lossy(&text[..n as usize]).trim_end_matches('\0').to_owned())
 }
 
 /// chown(2).

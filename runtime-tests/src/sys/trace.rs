@@ -6,7 +6,9 @@
 //! N-th call. This small tracer can, and takes no start-up time.
 
 use std::collections::HashMap;
-use std::io;
+use std::io::{self, Read, Write};
+use std::net::Shutdown;
+use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
@@ -54,7 +56,6 @@ pub enum End {
 struct Tracee {
     calls: usize,
     inside: bool,
-    started: bool,
 }
 
 struct Tracer {
@@ -76,30 +77,63 @@ pub fn harm_at(command: &mut Command, who: Who, nth: usize, harm: Harm) -> io::R
     std::thread::scope(|scope| scope.spawn(|| trace(command, who, nth, harm)).join().expect("the tracer"))
 }
 
-/// Spawns a command that stops at each of its system calls, as its children
-/// do, once it is told to go on by `PTRACE_SYSCALL`. The caller waits for it.
+/// Spawns a command that stands still right after its exec, and stops at each
+/// of its system calls, as its children do, once it is told to go on by
+/// `PTRACE_SYSCALL`. The first of these stops is the end of the exec itself.
+/// The caller waits for it.
+///
+/// Seized, not `PTRACE_TRACEME`: the tracing of a new process then begins with
+/// a stop that is forgotten when the tracer ends. The old way is a real
+/// SIGSTOP, which one that was just made then keeps, and never goes on.
 pub(super) fn spawn_traced(command: &mut Command, more_options: i32) -> io::Result<i32> {
-    let me = || ptrace(libc::PTRACE_TRACEME, 0, 0);
-    // SAFETY: ptrace is a plain system call.
-    unsafe { command.pre_exec(me) };
-    #[allow(clippy::zombie_processes)] // waited for by pid
-    let pid = reaper::spawn(command)?.id() as i32;
-    let mut status = 0;
-    // SAFETY: writes one int.
-    check(unsafe { libc::waitpid(pid, &mut status, libc::__WALL) })?;
     let options = libc::PTRACE_O_TRACESYSGOOD
         | libc::PTRACE_O_TRACEEXEC
         | libc::PTRACE_O_TRACEFORK
         | libc::PTRACE_O_TRACEVFORK
         | libc::PTRACE_O_TRACECLONE;
-    ptrace(libc::PTRACE_SETOPTIONS, pid, (options | more_options) as usize)?;
+    let (mut here, there) = UnixStream::pair()?;
+    let spawners = there.try_clone()?;
+    // SAFETY: only plain system calls are made.
+    unsafe { command.pre_exec(move || until_seized(&there)) };
+    let (spawned, seized) = std::thread::scope(|scope| {
+        // Spawn comes back only after exec, and the tracer is this thread.
+        let spawning = scope.spawn(move || {
+            let spawned = reaper::spawn(command);
+            // It may have failed before there was anybody to tell a pid.
+            spawners.shutdown(Shutdown::Both).and(spawned)
+        });
+        let seized = seize(&mut here, options | more_options);
+        // Not seized, it reads the end and gives up.
+        let _ = here.shutdown(Shutdown::Write);
+        (spawning.join().expect("no panic"), seized)
+    });
+    #[allow(clippy::zombie_processes)] // waited for by pid
+    let pid = spawned?.id() as i32;
+    seized?;
+    let mut status = 0;
+    // SAFETY: writes one int.
+    check(unsafe { libc::waitpid(pid, &mut status, libc::__WALL) })?;
     Ok(pid)
+}
+
+/// In the child: tells its pid and waits until the tracer has it.
+fn until_seized(mut tracer: &UnixStream) -> io::Result<()> {
+    tracer.write_all(&std::process::id().to_ne_bytes())?;
+    tracer.read_exact(&mut [0])
+}
+
+/// In the tracer: seizes the process that tells its pid, and lets it go on.
+fn seize(child: &mut UnixStream, options: i32) -> io::Result<()> {
+    let mut pid = [0; size_of::<i32>()];
+    child.read_exact(&mut pid)?;
+    ptrace(libc::PTRACE_SEIZE, i32::from_ne_bytes(pid), options as usize)?;
+    child.write_all(&[1])
 }
 
 fn trace(command: &mut Command, who: Who, nth: usize, harm: Harm) -> io::Result<End> {
     let parent = spawn_traced(command, 0)?;
     let mut tracer = Tracer { parent, who, nth, harm, tracees: HashMap::new(), harmed: None, failing: None };
-    tracer.tracees.insert(parent, Tracee { started: true, ..Tracee::default() });
+    tracer.tracees.insert(parent, Tracee { calls: 0, inside: true });
     ptrace(libc::PTRACE_SYSCALL, parent, 0)?;
     let status = tracer.until_parent_ends()?;
     reaper::done(parent);
@@ -108,6 +142,10 @@ fn trace(command: &mut Command, who: Who, nth: usize, harm: Harm) -> io::Result<
         None => End::Completed { status },
     })
 }
+
+/// The stop of a seized process that none of the other events is the reason of:
+/// the first one of a new process. (The libc crate lacks it.)
+pub(super) const PTRACE_EVENT_STOP: i32 = 128;
 
 /// The type of ptrace's requests, which C libraries don't agree on.
 #[cfg(target_env = "musl")]
@@ -157,15 +195,8 @@ impl Tracer {
             }
             return 0;
         }
-        if !tracee.started {
-            // A new process begins with a SIGSTOP of the tracing itself.
-            tracee.started = true;
-            return 0;
-        }
-        if status >> 16 != 0 {
-            return 0;
-        }
-        signal
+        // Stops of the tracing itself are no signals; a new process begins with one.
+        if status >> 16 == 0 { signal } else { 0 }
     }
 
     /// A system call is about to be made.

@@ -6,6 +6,7 @@
 
 mod cwd;
 mod exe;
+mod labels;
 mod masks;
 mod planted;
 mod procfs;

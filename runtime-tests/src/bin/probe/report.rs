@@ -74,6 +74,7 @@ fn own() -> Map<String, Value> {
         "pdeathsig": sys::pdeathsig(),
         "dumpable": sys::dumpable(),
         "keyring": sys::session_keyring().unwrap_or_else(|e| sys::errno_name(&e)),
+        "keyring_label": sys::session_keyring_label().unwrap_or_else(|e| sys::errno_name(&e)),
         "fds": fds(),
         "namespaces": namespaces(),
         "hostname": read("/proc/sys/kernel/hostname"),
