@@ -46,6 +46,7 @@ pub fn take(pidfd: impl AsFd, number: RawFd, channel: BorrowedFd<'_>) -> Result<
             Ok(fd) => return Ok(Some(fd)),
             Err(Errno::EBADF) => {}
             Err(Errno::ESRCH) => return Ok(None),
+            Err(e @ Errno::EPERM) => return Err(Error::sys(step, e).hint("it takes CAP_SYS_PTRACE")),
             Err(e) => return Err(Error::sys(step, e)),
         }
         match poll(&mut [PollFd::new(channel, PollFlags::POLLIN)], PollTimeout::from(INTERVAL_MS)) {

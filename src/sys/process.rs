@@ -249,12 +249,32 @@ fn pointers(strings: &[CString]) -> Vec<*const libc::c_char> {
     strings.iter().map(|s| s.as_ptr()).chain(std::iter::once(std::ptr::null())).collect()
 }
 
+/// An execve(2) for which nothing is left to be done but the call itself.
+#[derive(Debug)]
+pub struct Exec<'a> {
+    path: &'a CStr,
+    args: Vec<*const libc::c_char>,
+    env: Vec<*const libc::c_char>,
+    strings: std::marker::PhantomData<&'a [CString]>,
+}
+
+impl<'a> Exec<'a> {
+    /// Allocates what it takes.
+    pub fn new(path: &'a CStr, args: &'a [CString], env: &'a [CString]) -> Self {
+        Self { path, args: pointers(args), env: pointers(env), strings: std::marker::PhantomData }
+    }
+
+    /// execve(2); returns only on failure.
+    pub fn go(&self) -> Errno {
+        // SAFETY: C strings in null-ended arrays, all borrowed for as long as `self` lives.
+        unsafe { libc::execve(self.path.as_ptr(), self.args.as_ptr(), self.env.as_ptr()) };
+        Errno::last()
+    }
+}
+
 /// execve(2); returns only on failure.
 pub fn exec(path: &CStr, args: &[CString], env: &[CString]) -> Errno {
-    let (args, env) = (pointers(args), pointers(env));
-    // SAFETY: C strings in null-ended arrays that outlive the call.
-    unsafe { libc::execve(path.as_ptr(), args.as_ptr(), env.as_ptr()) };
-    Errno::last()
+    Exec::new(path, args, env).go()
 }
 
 /// execveat(2) of an fd itself; returns only on failure.

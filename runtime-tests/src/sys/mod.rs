@@ -1,6 +1,8 @@
 //! The system calls that std lacks: the only unsafe code of the tests.
 
+pub mod calls;
 pub mod child;
+pub mod notif;
 pub mod trace;
 
 use std::ffi::{CString, c_void};
@@ -454,6 +456,12 @@ pub fn recv_fds(socket: &impl AsFd) -> io::Result<(Vec<u8>, Vec<OwnedFd>)> {
     let n = unsafe { libc::recvmsg(socket.as_fd().as_raw_fd(), &mut message, libc::MSG_CMSG_CLOEXEC) };
     bytes.truncate(check(n as i64)? as usize);
     Ok((bytes, fds_of(&message)))
+}
+
+/// listen(2) again: how many connections may wait to be accepted, besides one.
+pub fn set_backlog(listener: &impl AsFd, backlog: i32) {
+    // SAFETY: no pointers.
+    check(unsafe { libc::listen(listener.as_fd().as_raw_fd(), backlog) }).expect("listen");
 }
 
 #[allow(clippy::unnecessary_cast)] // C libraries differ in their types
