@@ -7,7 +7,7 @@ use super::sync::{Channel, Message};
 use crate::error::{Error, Result, Step};
 use crate::seccomp::Filter;
 use crate::spec::plan::Process;
-use crate::sys::{ids, seccomp};
+use crate::sys::{self, ids, seccomp};
 
 /// By which a filter may be loaded without `no_new_privs`.
 pub const CAP_SYS_ADMIN: u64 = 1 << 21;
@@ -37,7 +37,11 @@ pub fn load(filter: &Filter, process: &Process, channel: &Channel) -> Result<()>
     }
     let number = seccomp::load(&filter.program, flags).map_err(|e| field(refused(step, e)))?;
     if let Some(listener) = listener {
-        channel.wait()?;
+        if channel.wait().is_err() {
+            // Nobody is left to be told, and whatever is called from here on
+            // may wait for an agent that will never have the listener.
+            sys::process::die();
+        }
         // The filter may have it fail, then there is nothing to be done about it.
         let _ = if listener.may_close { nix::unistd::close(number) } else { Ok(()) };
     }

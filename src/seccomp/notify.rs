@@ -69,6 +69,7 @@ pub fn deliver(to: &Listener, listener: OwnedFd, pid: i32, state: &HookState<'_>
         let error = Error::sys(STEP, e).in_field("linux.seccomp.listenerPath").path(&to.path);
         match e {
             Errno::ECONNREFUSED | Errno::ENOENT => error.hint("no agent listens there"),
+            Errno::EPIPE | Errno::ECONNRESET => error.hint("the agent hung up"),
             Errno::EAGAIN => error.hint(format!("the agent did not take it within {} s", PATIENCE.as_secs())),
             _ => error,
         }

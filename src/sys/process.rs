@@ -59,8 +59,32 @@ pub fn fork(flags: u64, cgroup: Option<BorrowedFd<'_>>) -> nix::Result<Fork> {
 
 /// Ends the process at once: no destructor, no atexit handler of the parent's runs twice.
 pub fn exit_now(status: i32) -> ! {
-    // SAFETY: does not return.
-    unsafe { libc::_exit(status) }
+    // Not _exit(3), which tries for ever where a filter has it fail.
+    // SAFETY: a number.
+    unsafe { libc::syscall(libc::SYS_exit_group, status) };
+    die()
+}
+
+/// Ends the process without a system call, which a filter could keep waiting:
+/// by an instruction that is none.
+pub fn die() -> ! {
+    // SAFETY: the kernel answers with a SIGILL, which also a pid namespace's first process dies of.
+    #[cfg(target_arch = "x86_64")]
+    unsafe {
+        std::arch::asm!("ud2", options(noreturn))
+    }
+    // SAFETY: as above.
+    #[cfg(target_arch = "aarch64")]
+    unsafe {
+        std::arch::asm!("udf #0", options(noreturn))
+    }
+    // SAFETY: as above.
+    #[cfg(target_arch = "riscv64")]
+    unsafe {
+        std::arch::asm!("unimp", options(noreturn))
+    }
+    #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64", target_arch = "riscv64")))]
+    std::process::abort()
 }
 
 /// pidfd_open(2).

@@ -2,6 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::{self, Read, Seek, SeekFrom};
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::PathBuf;
 use std::thread::JoinHandle;
@@ -131,5 +132,6 @@ fn mknod(request: &Request, path: &str, mode: u64, device: u64) -> io::Result<()
     if mode as u32 & libc::S_IFMT != libc::S_IFCHR || device != null {
         return Err(io::Error::from_raw_os_error(libc::EROFS));
     }
-    sys::mknod(inside(request, path), libc::S_IFCHR | 0o666, 1, 3)
+    sys::mknod(inside(request, path), libc::S_IFCHR, 1, 3)?;
+    fs::set_permissions(inside(request, path), fs::Permissions::from_mode(0o666))
 }

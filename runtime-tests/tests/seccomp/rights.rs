@@ -136,7 +136,7 @@ fn nobody_gets_at_a_waiting_init() {
         let ops = [
             "open:/proc/1/mem:rw",
             "open:/proc/1/mem:r",
-            "ls:/proc/1/fd",
+            "link:/proc/1/fd/0",
             "link:/proc/1/exe",
             "ls:/proc/1/root/",
             "link:/proc/1/cwd",
@@ -173,10 +173,10 @@ fn nor_does_a_neighbour() {
     other.join_namespace("pid", &format!("/proc/{pid}/ns/pid"));
     for uid in [0, 1000] {
         other.set("/process/user", json!({ "uid": uid, "gid": uid }));
-        let r = other.attempts(&["open:/proc/1/mem:rw", "ls:/proc/1/fd", "ls:/proc/1/root/", &attach(1)]);
+        let r = other.attempts(&["open:/proc/1/mem:rw", "link:/proc/1/fd/0", "ls:/proc/1/root/", &attach(1)]);
         assert_eq!(
             r,
-            json!({ "open:/proc/1/mem:rw": "EACCES", "ls:/proc/1/fd": "EACCES", "ls:/proc/1/root/": "EACCES", attach(1): -1 })
+            json!({ "open:/proc/1/mem:rw": "EACCES", "link:/proc/1/fd/0": "EACCES", "ls:/proc/1/root/": "EACCES", attach(1): -1 })
         );
     }
     assert!(leaks::processes(&c.id).contains(&pid));

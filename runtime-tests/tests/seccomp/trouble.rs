@@ -8,7 +8,7 @@ use std::time::Duration;
 use runtime_tests::sys::notif;
 use runtime_tests::{Case, json, leaks, sys};
 
-use crate::agent::{Agent, let_through, serve};
+use crate::agent::{let_through, serve};
 use crate::notify::asking;
 use crate::{ODD, call, getppid};
 
@@ -103,7 +103,7 @@ fn an_agent_that_does_not_read() {
     // One that hangs up is told of at once.
     let run = c.launch("run", &[], &c.id).spawn();
     drop(agent.connection());
-    run.wait().fails_with(&[FIELD]);
+    run.wait().fails_with(&[FIELD, "the agent hung up"]);
 }
 
 #[test]
@@ -136,14 +136,13 @@ fn an_agent_that_goes_away() {
     assert_eq!(run.wait().ok().last_json()[getppid()], -38);
     // One that never took the connection at all.
     let run = c.launch("run", &[], &c.id).spawn();
-    wait_pending(&agent);
+    let runs = || {
+        let state = c.verb("state");
+        (state.code() == 0 && state.json()["status"] == "running").then_some(())
+    };
+    runtime_tests::command::wait_for("the program", runs);
     drop(agent.socket);
     assert_eq!(run.wait().ok().last_json()[getppid()], -38);
-}
-
-/// Until somebody has connected.
-fn wait_pending(agent: &Agent) {
-    assert!(sys::readable(&agent.socket, 20_000), "nobody connects");
 }
 
 /// An execve that the agent does not live to decide, or refuses, is an error of
@@ -188,10 +187,11 @@ fn the_execve_is_not_decided_or_refused() {
     serving.join().unwrap();
 }
 
-/// A starter that is killed while it waits for the agent takes init with it.
+/// A starter that is killed while it waits for the agent takes init with it,
+/// also where whatever init could call would wait for that agent.
 #[test]
 fn start_is_killed_while_it_hands_over() {
-    let (mut c, agent) = asking(&["getppid", "sendto", "exit_group", "close"]);
+    let (mut c, agent) = asking(&["getppid", "sendto", "exit_group", "exit", "close", "kill", "tgkill"]);
     c.args(&["/bin/echo", "here"]);
     sys::set_backlog(&agent.socket, 0);
     let _first = UnixStream::connect(&agent.path).unwrap();
@@ -203,6 +203,7 @@ fn start_is_killed_while_it_hands_over() {
         runtime_tests::command::wait_for("the filter", loaded);
         sys::kill(start.pid(), signal).unwrap();
         start.wait();
+        c.wait_status("stopped");
         c.delete();
         c.assert_nothing_left();
     }
