@@ -78,8 +78,8 @@ pub fn exec(rt: &Runtime, o: &ExecOptions) -> Result<i32> {
     let relay = ready.and_then(|()| ours.map(|socket| Relay::start(&socket)).transpose());
     let relay = relay.map_err(&mut explain)?;
     let channel = child.release();
-    let agent = state.agent(child.pid, child.pidfd.as_fd(), "running");
-    let executed = channel.and_then(|channel| until_execve(&channel, None, agent));
+    let executing = state.executing(child.pid, child.pidfd.as_fd(), "running");
+    let executed = channel.and_then(|channel| until_execve(&channel, None, executing));
     let announced = executed.and_then(|()| outputs.announce(child.pid, &child.pidfd, "setns"));
     announced.map_err(|e| {
         child.end();
