@@ -148,7 +148,9 @@ impl Channel {
         // Whatever else the read comes to was made of it by an agent, who then has what is waited for.
         match nix::unistd::read(&self.0, &mut [0; 16]) {
             // The second when it was gone before it had read all that we said.
-            Ok(0) | Err(Errno::ECONNRESET) => Err(Error::sys("the other side of the channel is gone", Errno::ECONNRESET)),
+            Ok(0) | Err(Errno::ECONNRESET) => {
+                Err(Error::sys("the other side of the channel is gone", Errno::ECONNRESET))
+            }
             _ => Ok(()),
         }
     }

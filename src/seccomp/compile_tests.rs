@@ -13,9 +13,9 @@ fn verdict(program: &[Insn], arch: u32, nr: u32, args: [u64; 6]) -> Option<u32> 
     let word = |offset: u32| match offset {
         NR => Some(nr),
         ARCH => Some(arch),
-        16..64 if offset % 4 == 0 => {
+        16..64 if offset.is_multiple_of(4) => {
             let arg = args[(offset as usize - 16) / 8];
-            Some(if offset % 8 == 0 { arg as u32 } else { (arg >> 32) as u32 })
+            Some(if offset.is_multiple_of(8) { arg as u32 } else { (arg >> 32) as u32 })
         }
         _ => None,
     };

@@ -37,16 +37,16 @@ pub(crate) const ACTIONS: [(&str, Action, u32); 9] = [
 
 /// Flags by name.
 pub(crate) const FLAGS: [(&str, Flag, u64); 4] = [
-    ("SECCOMP_FILTER_FLAG_LOG", Flag::SeccompFilterFlagLog, libc::SECCOMP_FILTER_FLAG_LOG as u64),
+    ("SECCOMP_FILTER_FLAG_LOG", Flag::SeccompFilterFlagLog, libc::SECCOMP_FILTER_FLAG_LOG),
     ("SECCOMP_FILTER_FLAG_SPEC_ALLOW", Flag::SeccompFilterFlagSpecAllow, SPEC_ALLOW),
     ("SECCOMP_FILTER_FLAG_TSYNC", Flag::SeccompFilterFlagTsync, TSYNC),
     ("SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV", Flag::SeccompFilterFlagWaitKillableRecv, WAIT_KILLABLE),
 ];
 
-const TSYNC: u64 = libc::SECCOMP_FILTER_FLAG_TSYNC as u64;
-const SPEC_ALLOW: u64 = libc::SECCOMP_FILTER_FLAG_SPEC_ALLOW as u64;
+const TSYNC: u64 = libc::SECCOMP_FILTER_FLAG_TSYNC;
+const SPEC_ALLOW: u64 = libc::SECCOMP_FILTER_FLAG_SPEC_ALLOW;
 /// TSYNC's failures as an errno: else it cannot be had with a listener (Linux 5.7).
-const TSYNC_ESRCH: u64 = libc::SECCOMP_FILTER_FLAG_TSYNC_ESRCH as u64;
+const TSYNC_ESRCH: u64 = libc::SECCOMP_FILTER_FLAG_TSYNC_ESRCH;
 /// Linux 5.19; of no meaning to a filter without a listener, which the kernel refuses it for.
 const WAIT_KILLABLE: u64 = 1 << 5;
 

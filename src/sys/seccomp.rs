@@ -19,7 +19,7 @@ pub struct Insn {
 }
 
 /// `SECCOMP_FILTER_FLAG_NEW_LISTENER`.
-pub const NEW_LISTENER: u64 = libc::SECCOMP_FILTER_FLAG_NEW_LISTENER as u64;
+pub const NEW_LISTENER: u64 = libc::SECCOMP_FILTER_FLAG_NEW_LISTENER;
 
 /// Loads a filter for this thread (`SECCOMP_SET_MODE_FILTER`). With
 /// [`NEW_LISTENER`] among the flags gives the listener's number, else 0.
