@@ -5,6 +5,7 @@ mod attack;
 mod attempts;
 mod load;
 mod report;
+mod verdicts;
 
 use std::io::Write;
 use std::process::{Command, ExitCode};
@@ -19,6 +20,8 @@ fn main() -> ExitCode {
     match args.first().map_or("", String::as_str) {
         "report" => print(report::all()),
         "try" => print(attempts::all(rest)),
+        "verdicts" if rest.is_empty() => print(verdicts::all()),
+        "verdicts" => print(verdicts::some(rest)),
         "mountinfo" => print(report::mountinfo(rest)),
         "clock" => print(
             json!({ "monotonic": sys::clock(libc::CLOCK_MONOTONIC), "boottime": sys::clock(libc::CLOCK_BOOTTIME) }),
