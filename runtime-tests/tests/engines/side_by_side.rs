@@ -13,13 +13,6 @@ use super::{IMAGE, Manager, docker, engines, offered, program};
 const ENGINES: [&str; 3] = ["podman", "docker", "ctr"];
 const PEERS: [&str; 2] = ["crun", "runc"];
 const ARCHES: [&str; 3] = ["x86_64", "x32", "i386"];
-/// The newest call that any of the profiles names, mseal. Later ones are for
-/// crun like others that the profile does not name; runc says ENOSYS (its
-/// `libcontainer/seccomp/patchbpf`), so that programs fall back to older ones.
-const NEWEST: usize = 462;
-/// Attempts with numbers above that.
-const NEWER: [&str; 6] =
-    ["open_tree_attr (467)", "file_getattr (468)", "number 500", "number 5000", "x32: number 600", "i386: number 600"];
 
 /// The attempts of `probe verdicts`, by one engine on one runtime. The
 /// machine's /usr is there for its strace.
@@ -87,30 +80,34 @@ fn table(answers: &Answers) -> String {
     text
 }
 
-/// What differs from a peer and is not said above to.
+/// Is it newer than all that the profile names? These are ENOSYS with runc (its
+/// `libcontainer/seccomp/patchbpf`) and with us, so that programs fall back to
+/// older ones; for crun they are like others that the profile does not name.
+fn newer(answers: &Value, arch: &str, number: usize) -> bool {
+    let all = answers["numbers"][arch].as_array().expect("verdicts");
+    all.iter().skip(number).all(|v| v == "ENOSYS")
+}
+
+/// What differs from a peer without being meant to.
 fn differences(answers: &Answers) -> Vec<String> {
     let mut out = Vec::new();
-    for engine in ENGINES {
-        let own = &answers[&(engine, "orlop")];
-        for peer in PEERS {
-            let other = &answers[&(engine, peer)];
-            let known = |newer: bool, a: &Value, b: &Value| peer == "crun" && newer && a == "ENOSYS" && b == "EPERM";
-            let rows = own["named"].as_array().unwrap().iter().zip(other["named"].as_array().unwrap());
-            for (a, b) in rows.filter(|(a, b)| a != b) {
-                let name = a[0].as_str().unwrap();
-                if !known(NEWER.contains(&name), &a[1], &b[1]) {
-                    out.push(format!("{engine}: {name}: {} and with {peer} {}", a[1], b[1]));
-                }
+    for (engine, peer) in ENGINES.into_iter().flat_map(|e| PEERS.map(|p| (e, p))) {
+        let (own, other) = (&answers[&(engine, "orlop")], &answers[&(engine, peer)]);
+        let mut compare = |name: &str, arch: &str, number: usize, a: &Value, b: &Value| {
+            let meant = peer == "crun" && a == "ENOSYS" && b == "EPERM" && newer(own, arch, number);
+            if a != b && !meant {
+                out.push(format!("{engine}, {arch} {number} {name}: {a}, and with {peer} {b}"));
             }
-            for arch in ARCHES {
-                let of = |answers: &Value| answers["numbers"][arch].as_array().unwrap().clone();
-                let pairs = of(own).into_iter().zip(of(other)).enumerate();
-                for (n, (a, b)) in pairs.filter(|(_, (a, b))| a != b) {
-                    if !known(n > NEWEST, &a, &b) {
-                        out.push(format!("{engine}: {arch} number {n}: {a} and with {peer} {b}"));
-                    }
-                }
-            }
+        };
+        let rows = |answers: &Value| answers["named"].as_array().expect("rows").clone();
+        for (a, b) in rows(own).iter().zip(&rows(other)) {
+            let number = a[3].as_u64().unwrap_or(0) as usize;
+            compare(a[0].as_str().unwrap(), a[2].as_str().unwrap_or(""), number, &a[1], &b[1]);
+        }
+        for arch in ARCHES {
+            let of = |answers: &Value| answers["numbers"][arch].as_array().expect("verdicts").clone();
+            let pairs = of(own).into_iter().zip(of(other)).enumerate();
+            pairs.for_each(|(n, (a, b))| compare("", arch, n, &a, &b));
         }
     }
     out

@@ -29,11 +29,14 @@ pub fn some(names: &[String]) -> Value {
     wanted.map(|(name, call)| (name, text(&call))).collect::<BTreeMap<_, _>>().into_iter().collect()
 }
 
-/// `named`: each attempt and its verdict, in order. `numbers`: by architecture,
-/// the verdicts on all numbers with all arguments [`BAD`].
+/// `named`: each attempt, its verdict, the architecture and its number, in order.
+/// `numbers`: by architecture, the verdicts on all numbers with all arguments [`BAD`].
 pub fn all() -> Value {
-    let mut named = vec![json!(["strace of a program", strace()])];
-    named.extend(attempts().into_iter().map(|(name, call)| json!([name, text(&call)])));
+    let named = attempts().into_iter().map(|(name, call)| {
+        let arch = if call.i386 { "i386" } else { ["x86_64", "x32"][usize::from(call.number >= X32)] };
+        json!([name, text(&call), arch, call.number & !X32])
+    });
+    let named: Vec<Value> = named.chain([json!(["strace of a program", strace()])]).collect();
     let numbers = json!({
         "x86_64": every(false, 0, [VFORK, PAUSE]),
         "x32": every(false, X32, [VFORK, PAUSE]),
