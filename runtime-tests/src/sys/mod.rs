@@ -46,6 +46,7 @@ pub fn errno_name(e: &io::Error) -> String {
         (libc::EFAULT, "EFAULT"),
         (libc::EBADF, "EBADF"),
         (libc::EAFNOSUPPORT, "EAFNOSUPPORT"),
+        (libc::EOPNOTSUPP, "EOPNOTSUPP"),
         (libc::EPROTONOSUPPORT, "EPROTONOSUPPORT"),
     ];
     names.iter().find(|(n, _)| *n == code).map_or_else(|| format!("errno {code}"), |(_, s)| (*s).to_owned())

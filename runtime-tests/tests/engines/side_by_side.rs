@@ -37,12 +37,14 @@ fn answers(c: &Case, engine: &str, runtime: &str) -> Value {
     run.args(["/bin/probe", "verdicts"]).go().ok().last_json()
 }
 
-/// One row's verdicts by runtime, as a cell: one word where they agree.
+/// One row's verdicts by runtime, as a cell: ours, and those of peers that differ.
 fn cell(verdicts: &[(&str, String)]) -> String {
-    if verdicts.iter().all(|(_, v)| *v == verdicts[0].1) {
-        return verdicts[0].1.clone();
+    let (_, own) = &verdicts[0];
+    let others = verdicts.iter().filter(|(_, v)| v != own).map(|(runtime, v)| format!("{runtime}: {v}"));
+    match others.collect::<Vec<_>>() {
+        others if others.is_empty() => own.clone(),
+        others => format!("{own} ({})", others.join("; ")),
     }
-    verdicts.iter().map(|(runtime, v)| format!("{runtime}: {v}")).collect::<Vec<_>>().join(", ")
 }
 
 type Answers = BTreeMap<(&'static str, &'static str), Value>;
@@ -55,9 +57,8 @@ fn runtimes() -> impl Iterator<Item = &'static str> + Clone {
 fn summary(numbers: &Value) -> String {
     let list = numbers.as_array().expect("verdicts");
     let count = |what: &str| list.iter().filter(|v| *v == what).count();
-    format!("{} ENOSYS, {} EPERM, {} others", count("ENOSYS"), count("EPERM"), {
-        list.len() - count("ENOSYS") - count("EPERM")
-    })
+    let (enosys, eperm) = (count("ENOSYS"), count("EPERM"));
+    format!("{enosys} ENOSYS, {eperm} EPERM, {} others", list.len() - enosys - eperm)
 }
 
 fn table(answers: &Answers) -> String {
