@@ -4,6 +4,7 @@ pub mod calls;
 pub mod child;
 pub mod notif;
 pub mod trace;
+pub mod verdict;
 
 use std::ffi::{CString, c_void};
 use std::fs::File;
@@ -44,6 +45,11 @@ pub fn errno_name(e: &io::Error) -> String {
         (libc::ENOTDIR, "ENOTDIR"),
         (libc::EISDIR, "EISDIR"),
         (libc::EAGAIN, "EAGAIN"),
+        (libc::EFAULT, "EFAULT"),
+        (libc::EBADF, "EBADF"),
+        (libc::EAFNOSUPPORT, "EAFNOSUPPORT"),
+        (libc::EOPNOTSUPP, "EOPNOTSUPP"),
+        (libc::EPROTONOSUPPORT, "EPROTONOSUPPORT"),
     ];
     names.iter().find(|(n, _)| *n == code).map_or_else(|| format!("errno {code}"), |(_, s)| (*s).to_owned())
 }

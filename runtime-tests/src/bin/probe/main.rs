@@ -6,6 +6,7 @@ mod attempts;
 mod calls;
 mod load;
 mod report;
+mod verdicts;
 
 use std::io::Write;
 use std::process::{Command, ExitCode};
@@ -23,6 +24,8 @@ fn main() -> ExitCode {
         "traced" => print(calls::traced(&rest[0])),
         "trapped" => print(calls::trapped(&rest[0])),
         "thread" => print(calls::in_a_thread(&rest[0])),
+        "verdicts" if rest.is_empty() => print(verdicts::all()),
+        "verdicts" => print(verdicts::some(rest)),
         "mountinfo" => print(report::mountinfo(rest)),
         "clock" => print(
             json!({ "monotonic": sys::clock(libc::CLOCK_MONOTONIC), "boottime": sys::clock(libc::CLOCK_BOOTTIME) }),
