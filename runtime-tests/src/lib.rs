@@ -5,6 +5,7 @@
 //! the case is dropped, nothing of it may be left: no process, cgroup, mount
 //! or state directory.
 
+pub mod bpf;
 pub mod bundle;
 pub mod case;
 pub mod command;
