@@ -40,15 +40,11 @@ pub fn exec(rt: &Runtime, o: &ExecOptions) -> Result<i32> {
     let target = running(&handle, &state, o)?;
     let mut process = process(&state, o)?;
     check_terminal(process.terminal, o.console_socket.is_some(), o.detach)?;
-<<<<<<< HEAD
     let procfs = Procfs::open().step_at("cannot open procfs", "/proc")?;
     preflight::security_modules(&mut process, &procfs)?;
     preflight::missing_capabilities(&process).iter().for_each(|w| log::warn(w));
-=======
-    preflight::security_modules(&process)?;
     let filter = handle.filter(&state)?;
     filter.as_ref().map_or(Ok(()), |filter| preflight::seccomp(filter, Some(&process)))?;
->>>>>>> cc373ed (Seccomp: tests with the real kernel; nothing is called between load and execve)
     let mut outputs = Outputs::open(o.pid_file.as_deref(), o.console_socket.as_deref(), o.pidfd_socket.as_deref())?;
     let pair = if process.terminal && !o.detach { Some(console_pair()?) } else { None };
     let (ours, theirs) = pair.map_or((None, None), |(a, b)| (Some(a), Some(b)));

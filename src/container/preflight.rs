@@ -4,27 +4,16 @@ use std::ffi::CString;
 use std::path::Path;
 
 use nix::errno::Errno;
-<<<<<<< HEAD
 
 use super::{CreateOptions, Manager};
 use crate::error::{Error, Result, Step};
-use crate::seccomp::notify;
+use crate::seccomp::{Filter, notify};
 use crate::spec::plan::{Mount, MountKind, NamespaceKind, Plan, Process};
 use crate::spec::{self, MOUNT_LABELS};
 use crate::sys::procfs::Procfs;
-use crate::sys::{ids, lsm};
-use crate::{cgroup, init};
-=======
-use nix::sys::statfs::statfs;
-
-use super::{CreateOptions, Manager};
-use crate::cgroup;
-use crate::error::{Error, Result, Step};
-use crate::seccomp::{Filter, notify};
-use crate::spec::plan::{MountKind, NamespaceKind, Plan, Process};
 use crate::sys::seccomp::NEW_LISTENER;
-use crate::{init, sys};
->>>>>>> cc373ed (Seccomp: tests with the real kernel; nothing is called between load and execve)
+use crate::sys::{self, ids, lsm};
+use crate::{cgroup, init};
 
 /// Checks the plan against the host.
 ///
@@ -101,14 +90,6 @@ pub fn security_modules(process: &mut Process, proc: &Procfs) -> Result<()> {
     Ok(())
 }
 
-<<<<<<< HEAD
-fn canonical(field: &'static str, label: &str) -> Result<String> {
-    match lsm::selinux_canonical(label) {
-        // We may not ask; the kernel will say when it is set.
-        Err(Errno::EACCES) => Ok(label.to_owned()),
-        Err(Errno::EINVAL) => Err(Error::field(field, format!("the selinux policy has no label {label:?}"))),
-        other => other.step("cannot check the selinux label").map_err(|e| e.in_field(field)),
-=======
 /// The filter is loaded last of all; that it cannot be is said first.
 ///
 /// # Errors
@@ -120,7 +101,7 @@ pub fn seccomp(filter: &Filter, process: Option<&Process>) -> Result<()> {
     let flags = setup.flags | if setup.listener.is_some() { NEW_LISTENER } else { 0 };
     sys::seccomp::probe(flags).map_err(refused)?;
     if process.is_some_and(|p| !p.no_new_privileges) {
-        let permitted = sys::ids::permitted_caps().step("cannot read our capabilities")?;
+        let permitted = ids::permitted_caps().step("cannot read our capabilities")?;
         if permitted & init::seccomp::CAP_SYS_ADMIN == 0 {
             return Err(refused(Errno::EACCES));
         }
@@ -128,15 +109,12 @@ pub fn seccomp(filter: &Filter, process: Option<&Process>) -> Result<()> {
     setup.listener.as_ref().map_or(Ok(()), notify::check)
 }
 
-/// A mount label says how files are shown to SELinux. On a host without it
-/// there is nobody to show them to, and engines send it all the same.
-pub fn drop_mount_label(plan: &mut Plan) {
-    let Some(label) = plan.mount_label.clone().filter(|_| !selinux_enabled()) else { return };
-    for mount in &mut plan.mounts {
-        if let MountKind::Fs { data, .. } = &mut mount.kind {
-            data.retain(|(_, value)| value.as_deref().is_none_or(|v| v.to_bytes() != label.as_bytes()));
-        }
->>>>>>> cc373ed (Seccomp: tests with the real kernel; nothing is called between load and execve)
+fn canonical(field: &'static str, label: &str) -> Result<String> {
+    match lsm::selinux_canonical(label) {
+        // We may not ask; the kernel will say when it is set.
+        Err(Errno::EACCES) => Ok(label.to_owned()),
+        Err(Errno::EINVAL) => Err(Error::field(field, format!("the selinux policy has no label {label:?}"))),
+        other => other.step("cannot check the selinux label").map_err(|e| e.in_field(field)),
     }
 }
 
