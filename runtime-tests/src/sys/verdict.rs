@@ -49,7 +49,7 @@ unsafe fn native(call: &Call) -> i64 {
     // SAFETY: the caller's.
     match unsafe { libc::syscall(call.number as libc::c_long, a, b, c, d, e, f) } {
         -1 => -i64::from(io::Error::last_os_error().raw_os_error().unwrap_or(0)),
-        done => done as i64,
+        done => done,
     }
 }
 
