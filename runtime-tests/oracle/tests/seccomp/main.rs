@@ -29,7 +29,7 @@ fn ours(json: &str, machine: &Machine) -> Result<Vec<Insn>, String> {
 
 #[test]
 fn random_profiles() {
-    let rounds = setting("ORACLE_ROUNDS").unwrap_or(1000);
+    let rounds = setting("ORACLE_ROUNDS").unwrap_or(600);
     let first = setting("ORACLE_SEED").unwrap_or(1);
     let mut counts = Counts::default();
     for seed in first..first + rounds {

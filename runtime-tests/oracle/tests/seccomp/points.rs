@@ -15,8 +15,11 @@ pub fn each(model: &Model, machine: &Machine, r: &mut Random, mut ask: impl FnMu
     for audit in machine.subs.iter().map(|s| s.audit).collect::<BTreeSet<_>>() {
         for nr in numbers(machine, audit, r) {
             let data = Data { nr, arch: audit, ip: r.word(), args: [0; 6] };
-            let rules = model.part(&data).and_then(|p| p.rules.get(&nr));
-            for args in arguments(rules.map_or(&[][..], |r| r), r) {
+            // Also the arguments of numbers nearby: a range may be too long.
+            let near = nr.saturating_sub(4)..=nr.saturating_add(4);
+            let rules = model.part(&data).into_iter().flat_map(|p| p.rules.range(near.clone()));
+            let rules: Vec<_> = rules.flat_map(|(_, rules)| rules).collect();
+            for args in arguments(&rules, r) {
                 ask(&Data { args, ..data });
             }
         }
@@ -43,7 +46,7 @@ fn numbers(machine: &Machine, audit: u32, r: &mut Random) -> Vec<u32> {
 }
 
 /// Argument vectors that meet each condition of these rules, and miss it.
-fn arguments(rules: &[Rule], r: &mut Random) -> Vec<[u64; 6]> {
+fn arguments(rules: &[&Rule], r: &mut Random) -> Vec<[u64; 6]> {
     let mut all = vec![[0; 6], [u64::MAX; 6]];
     if rules.iter().all(|rule| rule.conditions.is_empty()) {
         return all;
