@@ -33,7 +33,7 @@ TESTS = CARGO_BUILD_TARGET=$(HOST)
 
 # The last line that counts: `N passed, N failed, N skipped`.
 test: build
-	@sh .ci/need.sh busybox:busybox-static ps:procps
+	@sh .ci/need.sh busybox:busybox-static ps:procps /usr/include/seccomp.h:libseccomp-dev
 	@$(TESTS) CARGO="$(CARGO)" .ci/test.sh native $(SUITES)
 
 # A machine with systemd and all controllers, for what this one lacks.

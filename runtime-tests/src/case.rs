@@ -198,6 +198,11 @@ impl Case {
         path
     }
 
+    /// A command on the case's container, begun.
+    pub fn verb_spawned(&self, verb: &str) -> crate::command::Running {
+        self.orlop(&[verb, &self.id]).spawn()
+    }
+
     /// A container that runs until it is killed.
     #[track_caller]
     pub fn started() -> Self {

@@ -6,6 +6,7 @@
 //! or state directory.
 
 pub mod apparmor;
+pub mod bpf;
 pub mod bundle;
 pub mod case;
 pub mod command;

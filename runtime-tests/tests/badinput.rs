@@ -137,9 +137,6 @@ fn later_issues_are_refused_clearly() {
     c.push("/linux/namespaces", json!({ "type": "user" }));
     refused(&c, &["linux.namespaces[6]", "user"]);
     let mut c = Case::new();
-    c.set("/linux/seccomp", json!({ "defaultAction": "SCMP_ACT_ALLOW" }));
-    refused(&c, &["linux.seccomp"]);
-    let mut c = Case::new();
     c.set("/linux/uidMappings", json!([{ "containerID": 0, "hostID": 1000, "size": 10 }]));
     refused(&c, &["linux.uidMappings"]);
 }

@@ -7,6 +7,7 @@
 //! `SWEEP=full` also kills both together.
 
 use std::fs;
+use std::os::unix::net::UnixListener;
 use std::process::{Command, Stdio};
 
 use runtime_tests::sys::trace::{End, Harm, Who, harm_at};
@@ -158,6 +159,23 @@ fn stopped(c: &mut Case) {
     c.wait_status("stopped");
 }
 
+/// A filter that asks an agent, who takes every listener and lets it go.
+fn asking(c: &mut Case) {
+    let path = c.dir.join("agent.sock");
+    if !path.exists() {
+        let socket = UnixListener::bind(&path).expect("the agent's socket");
+        std::thread::spawn(move || {
+            for mut connection in socket.incoming().flatten() {
+                let _ = std::io::copy(&mut connection, &mut std::io::sink());
+            }
+        });
+    }
+    let rule = json!({ "names": ["getppid"], "action": "SCMP_ACT_NOTIFY" });
+    let profile = json!({ "defaultAction": "SCMP_ACT_ALLOW", "syscalls": [rule], "listenerPath": path });
+    c.set("/linux/seccomp", profile).set("/process/noNewPrivileges", false);
+    c.write();
+}
+
 const CREATE: [&str; 2] = ["create", "ID"];
 const RUN: [&str; 2] = ["run", "ID"];
 const EXEC: [&str; 3] = ["exec", "ID", "/bin/true"];
@@ -185,6 +203,27 @@ fn run_loses_its_child() {
 #[test]
 fn start_is_killed() {
     sweep(Who::Parent, &["start", "ID"], created);
+}
+
+#[test]
+fn start_is_killed_with_an_agent() {
+    sweep(Who::Parent, &["start", "ID"], |c| {
+        asking(c);
+        created(c);
+    });
+}
+
+#[test]
+fn run_loses_its_child_with_an_agent() {
+    sweep(Who::Child, &RUN, asking);
+}
+
+#[test]
+fn exec_is_killed_with_an_agent() {
+    sweep(Who::Parent, &EXEC, |c| {
+        asking(c);
+        running(c);
+    });
 }
 
 #[test]

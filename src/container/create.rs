@@ -377,8 +377,8 @@ impl Making {
     /// The middle of `run`: the program runs when this returns.
     fn run(mut self, interrupts: &Interrupts) -> Result<Running> {
         let channel = self.settle()?;
-        let agent = self.child.as_ref().and_then(|child| self.state.agent_of_init(child.pidfd.as_fd()));
-        let executed = until_execve(&channel, Some(interrupts), agent);
+        let child = self.child.as_ref().ok_or_else(|| Error::new("there is no init"))?;
+        let executed = until_execve(&channel, Some(interrupts), self.state.init_executing(child.pidfd.as_fd()));
         let failed = executed.and_then(|()| poststart(&self.state, Some(interrupts)));
         if let Err(e) = failed {
             let _ = kill::end(&self.state);

@@ -45,6 +45,8 @@ pub fn exec(rt: &Runtime, o: &ExecOptions) -> Result<i32> {
     preflight::security_modules(&mut process, &procfs)?;
     preflight::missing_capabilities(&process).iter().for_each(|w| log::warn(w));
     spec::check_ids(&process, &state.orlop.ids)?;
+    let filter = handle.filter(&state)?;
+    filter.as_ref().map_or(Ok(()), |filter| preflight::seccomp(filter, Some(&process)))?;
     let mut outputs = Outputs::open(o.pid_file.as_deref(), o.console_socket.as_deref(), o.pidfd_socket.as_deref())?;
     let pair = if process.terminal && !o.detach { Some(console_pair()?) } else { None };
     let (ours, theirs) = pair.map_or((None, None), |(a, b)| (Some(a), Some(b)));
@@ -53,7 +55,7 @@ pub fn exec(rt: &Runtime, o: &ExecOptions) -> Result<i32> {
         cgroup: place(&state, o)?,
         follow_init: o.cgroup.is_empty(),
         console: theirs.or_else(|| outputs.console.take()),
-        filter: handle.filter(&state)?,
+        filter,
         state: &state,
         target,
         process,
@@ -76,8 +78,8 @@ pub fn exec(rt: &Runtime, o: &ExecOptions) -> Result<i32> {
     let relay = ready.and_then(|()| ours.map(|socket| Relay::start(&socket)).transpose());
     let relay = relay.map_err(&mut explain)?;
     let channel = child.release();
-    let agent = state.agent(child.pid, child.pidfd.as_fd(), "running");
-    let executed = channel.and_then(|channel| until_execve(&channel, None, agent));
+    let executing = state.executing(child.pid, child.pidfd.as_fd(), "running");
+    let executed = channel.and_then(|channel| until_execve(&channel, None, executing));
     let announced = executed.and_then(|()| outputs.announce(child.pid, &child.pidfd, "setns"));
     announced.map_err(|e| {
         child.end();

@@ -8,6 +8,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 
+use super::state::ended_without_execve;
 use crate::cgroup::Cgroup;
 use crate::error::{Error, Result, Step};
 use crate::hooks::HookState;
@@ -204,13 +205,24 @@ pub struct Agent<'a> {
     pub state: HookState<'a>,
 }
 
+/// A process about to execute its program.
+#[derive(Debug)]
+pub struct Executing<'a> {
+    /// In our pid namespace.
+    pub pid: i32,
+    /// It loads a filter before, and may not be able to say anything after.
+    pub filtered: bool,
+    /// Whom the filter asks.
+    pub agent: Option<Agent<'a>>,
+}
+
 /// Waits for a released process's execve.
 ///
 /// # Errors
 /// What the process says, or that it died before, or the signal that came
 /// first, or why the agent could not be given its listener.
-pub fn until_execve(channel: &Channel, interrupts: Option<&Interrupts>, agent: Option<Agent<'_>>) -> Result<()> {
-    let mut agent = agent;
+pub fn until_execve(channel: &Channel, interrupts: Option<&Interrupts>, process: Executing<'_>) -> Result<()> {
+    let Executing { pid, filtered, mut agent } = process;
     let mut executing = false;
     // startContainer hooks run meanwhile, which may take as long as they like.
     // Its end is waited for, not its first message: that would only wake us
@@ -229,6 +241,10 @@ pub fn until_execve(channel: &Channel, interrupts: Option<&Interrupts>, agent: O
             }
             Some(Message::Failed(error)) => return Err(*error),
             Some(_) => return Err(Error::new("unexpected message from init")),
+            None if executing && filtered && ended_without_execve(pid) => {
+                let e = Error::new("the container's init died before it could execute the program");
+                return Err(e.in_field("linux.seccomp").hint("the filter must allow execve, and sendto to say why"));
+            }
             None if executing && agent.is_none() => return Ok(()),
             None => return Err(Error::new("the container's init died before it could execute the program")),
         }

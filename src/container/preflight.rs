@@ -7,11 +7,12 @@ use nix::errno::Errno;
 
 use super::{CreateOptions, Manager};
 use crate::error::{Error, Result, Step};
-use crate::seccomp::notify;
+use crate::seccomp::{Filter, notify};
 use crate::spec::plan::{Mount, MountKind, NamespaceKind, Plan, Process};
 use crate::spec::{self, MOUNT_LABELS};
 use crate::sys::procfs::Procfs;
-use crate::sys::{ids, lsm};
+use crate::sys::seccomp::NEW_LISTENER;
+use crate::sys::{self, ids, lsm};
 use crate::{cgroup, init};
 
 /// Checks the plan against the host.
@@ -34,8 +35,8 @@ pub fn check(plan: &mut Plan, options: &CreateOptions, manager: Manager, proc: &
     if let Some(process) = &mut plan.process {
         faults.extend(security_modules(process, proc).err());
     }
-    if let Some(listener) = plan.seccomp.as_ref().and_then(|filter| filter.setup.listener.as_ref()) {
-        faults.extend(notify::check(listener).err());
+    if let Some(filter) = &plan.seccomp {
+        faults.extend(seccomp(filter, plan.process.as_ref()).err());
     }
     faults.extend(mount_labels(plan, proc).err());
     if options.no_pivot && plan.root_propagation.is_some_and(|p| p.kind == libc::MS_PRIVATE) {
@@ -87,6 +88,25 @@ pub fn security_modules(process: &mut Process, proc: &Procfs) -> Result<()> {
         process.selinux_label = Some(canonical("process.selinuxLabel", label)?);
     }
     Ok(())
+}
+
+/// The filter is loaded last of all; that it cannot be is said first.
+///
+/// # Errors
+/// Names the field: this kernel, or whoever confines us, does not let us load
+/// it, or no agent listens.
+pub fn seccomp(filter: &Filter, process: Option<&Process>) -> Result<()> {
+    let refused = |e| init::seccomp::refused("", e).in_field("linux.seccomp").message("a filter cannot be loaded");
+    let setup = &filter.setup;
+    let flags = setup.flags | if setup.listener.is_some() { NEW_LISTENER } else { 0 };
+    sys::seccomp::probe(flags).map_err(refused)?;
+    if process.is_some_and(|p| !p.no_new_privileges) {
+        let permitted = ids::permitted_caps().step("cannot read our capabilities")?;
+        if permitted & init::seccomp::CAP_SYS_ADMIN == 0 {
+            return Err(refused(Errno::EACCES));
+        }
+    }
+    setup.listener.as_ref().map_or(Ok(()), notify::check)
 }
 
 fn canonical(field: &'static str, label: &str) -> Result<String> {

@@ -32,21 +32,18 @@ pub fn start(rt: &Runtime, id: &str) -> Result<()> {
     if state.orlop.process.is_none() {
         return Err(Error::field("process", "the config had none, so there is nothing to start"));
     }
+    let Some(init) = init else { return Err(Error::new("cannot start a container that has stopped")) };
     let notify = notify::listen(&handle)?;
     let channel = dial(&handle)?;
     channel.send(&Message::Continue).map_err(|e| e.during("cannot start the container"))?;
-    let agent = init.as_ref().and_then(|init| state.agent_of_init(init.as_fd()));
-    until_execve(&channel, None, agent).inspect_err(|_| {
+    until_execve(&channel, None, state.init_executing(init.as_fd())).inspect_err(|_| {
         // So that the container is stopped when `start` has failed.
         let _ = kill::end(&state);
     })?;
     handle.forget_created()?;
     poststart(&state, None)?;
     drop(lock);
-    match (notify, init) {
-        (Some(notify), Some(init)) => notify.forward_until_ready(&init, state.init_process_pid, None),
-        _ => Ok(()),
-    }
+    notify.map_or(Ok(()), |notify| notify.forward_until_ready(&init, state.init_process_pid, None))
 }
 
 fn dial(handle: &Handle) -> Result<Channel> {

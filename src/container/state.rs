@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::Manager;
-use super::launch::Agent;
+use super::launch::{Agent, Executing};
 use crate::cgroup;
 use crate::error::{Error, Result, Step};
 use crate::hooks::HookState;
@@ -190,16 +190,18 @@ impl State {
         }
     }
 
-    /// The agent that init's filter asks, if it asks one.
-    pub fn agent_of_init<'a>(&'a self, pidfd: BorrowedFd<'a>) -> Option<Agent<'a>> {
+    /// Init, as it becomes the program.
+    pub fn init_executing<'a>(&'a self, pidfd: BorrowedFd<'a>) -> Executing<'a> {
         // The status by which an agent knows it from a process of exec's.
-        self.agent(self.init_process_pid, pidfd, "creating")
+        self.executing(self.init_process_pid, pidfd, "creating")
     }
 
-    /// The agent that the filter of a process in the container asks, if it asks one.
-    pub fn agent<'a>(&'a self, pid: i32, pidfd: BorrowedFd<'a>, status: &'static str) -> Option<Agent<'a>> {
-        let listener = self.orlop.seccomp.as_ref()?.listener.as_ref()?;
-        Some(Agent { listener, pid, pidfd, state: self.report(status) })
+    /// A process in the container, as it becomes its program.
+    pub fn executing<'a>(&'a self, pid: i32, pidfd: BorrowedFd<'a>, status: &'static str) -> Executing<'a> {
+        let setup = self.orlop.seccomp.as_ref();
+        let listener = setup.and_then(|setup| setup.listener.as_ref());
+        let agent = listener.map(|listener| Agent { listener, pid, pidfd, state: self.report(status) });
+        Executing { pid, filtered: setup.is_some(), agent }
     }
 
     /// `linux.memoryPolicy`, for exec.
@@ -213,6 +215,13 @@ fn pidfd_inode(pidfd: &OwnedFd) -> nix::Result<Option<u64>> {
     const PID_FS_MAGIC: FsType = FsType(0x5049_4446);
     let own = fstatfs(pidfd)?.filesystem_type() == PID_FS_MAGIC;
     Ok(if own { Some(fstat(pidfd)?.st_ino) } else { None })
+}
+
+/// Is this a process that has ended, or is about to, and never executed a
+/// program after its fork? Not known any more when it has been reaped.
+pub fn ended_without_execve(pid: i32) -> bool {
+    const PF_FORKNOEXEC: u32 = 0x40;
+    Stat::read(pid).is_ok_and(|stat| stat.flags & PF_FORKNOEXEC != 0)
 }
 
 /// The fields of `/proc/PID/stat` that we need.

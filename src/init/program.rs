@@ -131,10 +131,12 @@ impl Program {
         }
         // The end of the channel alone could be init's death as well.
         common.channel.send(&Message::Executing)?;
+        // Under the filter no memory can be had, so this comes first.
+        let program = kernel::Exec::new(&self.path, &process.args, &self.env);
         if let Some(filter) = &common.filter {
             seccomp::load(filter, process, &common.channel)?;
         }
-        let errno = kernel::exec(&self.path, &process.args, &self.env);
+        let errno = program.go();
         Err(exec_error(&self.path, errno))
     }
 }

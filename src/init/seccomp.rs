@@ -7,9 +7,10 @@ use super::sync::{Channel, Message};
 use crate::error::{Error, Result, Step};
 use crate::seccomp::Filter;
 use crate::spec::plan::Process;
-use crate::sys::{ids, seccomp};
+use crate::sys::{self, ids, seccomp};
 
-const CAP_SYS_ADMIN: u64 = 1 << 21;
+/// By which a filter may be loaded without `no_new_privs`.
+pub const CAP_SYS_ADMIN: u64 = 1 << 21;
 
 /// The capability that must be kept until the filter is loaded: seccomp(2)
 /// takes one from a process with `no_new_privs`, or with `CAP_SYS_ADMIN`.
@@ -25,17 +26,26 @@ pub fn needed_right(filter: Option<&Filter>, process: &Process) -> u64 {
 pub fn load(filter: &Filter, process: &Process, channel: &Channel) -> Result<()> {
     let step = "cannot load the seccomp filter";
     let field = |e: Error| e.in_field("linux.seccomp");
-    let notifies = filter.setup.listener.is_some();
+    let listener = filter.setup.listener.as_ref();
     let mut flags = filter.setup.flags;
     if needed_right(Some(filter), process) != 0 {
         raise(CAP_SYS_ADMIN).step(step).map_err(field)?;
     }
-    if notifies {
+    if listener.is_some() {
         flags |= seccomp::NEW_LISTENER;
         channel.send(&Message::Listener(next_number(channel).step(step)?))?;
     }
-    seccomp::load(&filter.program, flags).map_err(|e| field(refused(step, e)))?;
-    if notifies { channel.wait() } else { Ok(()) }
+    let number = seccomp::load(&filter.program, flags).map_err(|e| field(refused(step, e)))?;
+    if let Some(listener) = listener {
+        if channel.wait().is_err() {
+            // Nobody is left to be told, and whatever is called from here on
+            // may wait for an agent that will never have the listener.
+            sys::process::die();
+        }
+        // The filter may have it fail, then there is nothing to be done about it.
+        let _ = if listener.may_close { nix::unistd::close(number) } else { Ok(()) };
+    }
+    Ok(())
 }
 
 /// Makes a capability effective that is only permitted, if it is.
@@ -54,10 +64,13 @@ fn next_number(channel: &Channel) -> nix::Result<i32> {
     nix::unistd::close(number).map(|()| number)
 }
 
-fn refused(step: &'static str, errno: Errno) -> Error {
+/// What an errno of seccomp(2) means here.
+pub fn refused(step: &'static str, errno: Errno) -> Error {
     let e = Error::sys(step, errno);
     match errno {
         Errno::EACCES => e.hint("without process.noNewPrivileges it takes CAP_SYS_ADMIN"),
+        Errno::ENOSYS => e.hint("this kernel has no seccomp, or a filter around this process hides it"),
+        Errno::EPERM => e.hint("a filter around this process forbids it"),
         Errno::EINVAL => e.hint("this kernel does not know one of linux.seccomp.flags or of the actions"),
         Errno::EBUSY => e.hint("the caller's own filter has a listener already"),
         Errno::ENOMEM => e.hint("the filters of this process and of those around it are too long together"),

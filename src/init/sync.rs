@@ -164,7 +164,10 @@ impl Channel {
     pub fn wait(&self) -> Result<()> {
         // Whatever else the read comes to was made of it by an agent, who then has what is waited for.
         match nix::unistd::read(&self.0, &mut [0; 16]) {
-            Ok(0) => Err(Error::sys("the other side of the channel is gone", Errno::ECONNRESET)),
+            // The second when it was gone before it had read all that we said.
+            Ok(0) | Err(Errno::ECONNRESET) => {
+                Err(Error::sys("the other side of the channel is gone", Errno::ECONNRESET))
+            }
             _ => Ok(()),
         }
     }

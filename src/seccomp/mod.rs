@@ -53,6 +53,11 @@ pub mod ret {
         matches!(verdict & ACTION, KILL_THREAD | KILL_PROCESS | TRAP | ERRNO)
     }
 
+    /// Is the caller ended by it, or sent a signal it did not reckon with?
+    pub const fn kills(verdict: u32) -> bool {
+        matches!(verdict & ACTION, KILL_THREAD | KILL_PROCESS | TRAP)
+    }
+
     /// Is the call made, whoever else is asked?
     pub const fn lets_through(verdict: u32) -> bool {
         matches!(verdict & ACTION, ALLOW | LOG)
@@ -140,6 +145,10 @@ pub struct Listener {
     /// `listenerMetadata`.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub metadata: String,
+    /// The filter does not kill who calls close(2): then the process closes its
+    /// own copy, which would keep calls waiting for an agent that has gone.
+    #[serde(default)]
+    pub may_close: bool,
 }
 
 impl Filter {

@@ -46,6 +46,7 @@ pub fn take(pidfd: impl AsFd, number: RawFd, channel: BorrowedFd<'_>) -> Result<
             Ok(fd) => return Ok(Some(fd)),
             Err(Errno::EBADF) => {}
             Err(Errno::ESRCH) => return Ok(None),
+            Err(e @ Errno::EPERM) => return Err(Error::sys(step, e).hint("it takes CAP_SYS_PTRACE")),
             Err(e) => return Err(Error::sys(step, e)),
         }
         match poll(&mut [PollFd::new(channel, PollFlags::POLLIN)], PollTimeout::from(INTERVAL_MS)) {
@@ -68,6 +69,7 @@ pub fn deliver(to: &Listener, listener: OwnedFd, pid: i32, state: &HookState<'_>
         let error = Error::sys(STEP, e).in_field("linux.seccomp.listenerPath").path(&to.path);
         match e {
             Errno::ECONNREFUSED | Errno::ENOENT => error.hint("no agent listens there"),
+            Errno::EPIPE | Errno::ECONNRESET => error.hint("the agent hung up"),
             Errno::EAGAIN => error.hint(format!("the agent did not take it within {} s", PATIENCE.as_secs())),
             _ => error,
         }

@@ -37,16 +37,16 @@ pub(crate) const ACTIONS: [(&str, Action, u32); 9] = [
 
 /// Flags by name.
 pub(crate) const FLAGS: [(&str, Flag, u64); 4] = [
-    ("SECCOMP_FILTER_FLAG_LOG", Flag::SeccompFilterFlagLog, libc::SECCOMP_FILTER_FLAG_LOG as u64),
+    ("SECCOMP_FILTER_FLAG_LOG", Flag::SeccompFilterFlagLog, libc::SECCOMP_FILTER_FLAG_LOG),
     ("SECCOMP_FILTER_FLAG_SPEC_ALLOW", Flag::SeccompFilterFlagSpecAllow, SPEC_ALLOW),
     ("SECCOMP_FILTER_FLAG_TSYNC", Flag::SeccompFilterFlagTsync, TSYNC),
     ("SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV", Flag::SeccompFilterFlagWaitKillableRecv, WAIT_KILLABLE),
 ];
 
-const TSYNC: u64 = libc::SECCOMP_FILTER_FLAG_TSYNC as u64;
-const SPEC_ALLOW: u64 = libc::SECCOMP_FILTER_FLAG_SPEC_ALLOW as u64;
+const TSYNC: u64 = libc::SECCOMP_FILTER_FLAG_TSYNC;
+const SPEC_ALLOW: u64 = libc::SECCOMP_FILTER_FLAG_SPEC_ALLOW;
 /// TSYNC's failures as an errno: else it cannot be had with a listener (Linux 5.7).
-const TSYNC_ESRCH: u64 = libc::SECCOMP_FILTER_FLAG_TSYNC_ESRCH as u64;
+const TSYNC_ESRCH: u64 = libc::SECCOMP_FILTER_FLAG_TSYNC_ESRCH;
 /// Linux 5.19; of no meaning to a filter without a listener, which the kernel refuses it for.
 const WAIT_KILLABLE: u64 = 1 << 5;
 
@@ -79,7 +79,11 @@ pub(crate) fn resolve(seccomp: &LinuxSeccomp, cx: &Context<'_>, faults: &mut Fau
     };
     let profile = profile(seccomp, cx, faults);
     let notifies = profile.rules.iter().any(|r| r.verdict == ret::NOTIFY);
-    let setup = Setup { flags: flags(seccomp, notifies), listener: listener(seccomp, cx, notifies, faults) };
+    let mut listener = listener(seccomp, cx, notifies, faults);
+    if let Some(listener) = &mut listener {
+        listener.may_close = !may_kill(&profile, "close");
+    }
+    let setup = Setup { flags: flags(seccomp, notifies), listener };
     if notifies {
         what_init_needs(&profile, faults);
     }
@@ -208,7 +212,14 @@ fn listener(seccomp: &LinuxSeccomp, cx: &Context<'_>, notifies: bool, faults: &m
         return None;
     };
     faults.text(format!("{AT}.listenerPath"), &path.to_string_lossy());
-    notifies.then(|| Listener { path: cx.bundle.join(path), metadata })
+    notifies.then(|| Listener { path: cx.bundle.join(path), metadata, may_close: false })
+}
+
+/// Could the caller of this be killed by the profile, with some arguments at least?
+fn may_kill(profile: &Profile, name: &str) -> bool {
+    let mut rules = profile.rules.iter().filter(|rule| rule.calls.iter().any(|call| call.name() == name));
+    let always = rules.clone().any(|rule| rule.conditions.is_empty());
+    rules.any(|rule| ret::kills(rule.verdict)) || !always && ret::kills(profile.default)
 }
 
 /// Before its listener is with the agent, init must not be stopped by its own filter.

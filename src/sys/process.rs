@@ -71,8 +71,32 @@ fn clone(flags: u64, exit_signal: i32, cgroup: Option<BorrowedFd<'_>>) -> nix::R
 
 /// Ends the process at once: no destructor, no atexit handler of the parent's runs twice.
 pub fn exit_now(status: i32) -> ! {
-    // SAFETY: does not return.
-    unsafe { libc::_exit(status) }
+    // Not _exit(3), which tries for ever where a filter has it fail.
+    // SAFETY: a number.
+    unsafe { libc::syscall(libc::SYS_exit_group, status) };
+    die()
+}
+
+/// Ends the process without a system call, which a filter could keep waiting:
+/// by an instruction that is none.
+pub fn die() -> ! {
+    // SAFETY: the kernel answers with a SIGILL, which also a pid namespace's first process dies of.
+    #[cfg(target_arch = "x86_64")]
+    unsafe {
+        std::arch::asm!("ud2", options(noreturn))
+    }
+    // SAFETY: as above.
+    #[cfg(target_arch = "aarch64")]
+    unsafe {
+        std::arch::asm!("udf #0", options(noreturn))
+    }
+    // SAFETY: as above.
+    #[cfg(target_arch = "riscv64")]
+    unsafe {
+        std::arch::asm!("unimp", options(noreturn))
+    }
+    #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64", target_arch = "riscv64")))]
+    std::process::abort()
 }
 
 /// pidfd_open(2).
@@ -261,12 +285,32 @@ fn pointers(strings: &[CString]) -> Vec<*const libc::c_char> {
     strings.iter().map(|s| s.as_ptr()).chain(std::iter::once(std::ptr::null())).collect()
 }
 
+/// An execve(2) for which nothing is left to be done but the call itself.
+#[derive(Debug)]
+pub struct Exec<'a> {
+    path: &'a CStr,
+    args: Vec<*const libc::c_char>,
+    env: Vec<*const libc::c_char>,
+    strings: std::marker::PhantomData<&'a [CString]>,
+}
+
+impl<'a> Exec<'a> {
+    /// Allocates what it takes.
+    pub fn new(path: &'a CStr, args: &'a [CString], env: &'a [CString]) -> Self {
+        Self { path, args: pointers(args), env: pointers(env), strings: std::marker::PhantomData }
+    }
+
+    /// execve(2); returns only on failure.
+    pub fn go(&self) -> Errno {
+        // SAFETY: C strings in null-ended arrays, all borrowed for as long as `self` lives.
+        unsafe { libc::execve(self.path.as_ptr(), self.args.as_ptr(), self.env.as_ptr()) };
+        Errno::last()
+    }
+}
+
 /// execve(2); returns only on failure.
 pub fn exec(path: &CStr, args: &[CString], env: &[CString]) -> Errno {
-    let (args, env) = (pointers(args), pointers(env));
-    // SAFETY: C strings in null-ended arrays that outlive the call.
-    unsafe { libc::execve(path.as_ptr(), args.as_ptr(), env.as_ptr()) };
-    Errno::last()
+    Exec::new(path, args, env).go()
 }
 
 /// execveat(2) of an fd itself; returns only on failure.

@@ -19,7 +19,7 @@ pub struct Insn {
 }
 
 /// `SECCOMP_FILTER_FLAG_NEW_LISTENER`.
-pub const NEW_LISTENER: u64 = libc::SECCOMP_FILTER_FLAG_NEW_LISTENER as u64;
+pub const NEW_LISTENER: u64 = libc::SECCOMP_FILTER_FLAG_NEW_LISTENER;
 
 /// Loads a filter for this thread (`SECCOMP_SET_MODE_FILTER`). With
 /// [`NEW_LISTENER`] among the flags gives the listener's number, else 0.
@@ -41,4 +41,19 @@ pub fn load(program: &[Insn], flags: u64) -> nix::Result<RawFd> {
     // SAFETY: the kernel reads `len` instructions, which are there, laid out as it wants them.
     let ret = unsafe { libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, flags, &raw const program) };
     check(ret).map(|fd| fd as RawFd)
+}
+
+/// Would a filter be loaded with these flags? Asked with a program that is none.
+///
+/// # Errors
+/// `EINVAL` for a flag that the kernel does not know, `ENOSYS` where it has no
+/// seccomp, and whatever a filter around us makes of the call.
+pub fn probe(flags: u64) -> nix::Result<()> {
+    let program = std::ptr::null::<u8>();
+    // SAFETY: the kernel can read no program at the null pointer, and loads none.
+    let ret = unsafe { libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, flags, program) };
+    match check(ret) {
+        Ok(_) | Err(nix::errno::Errno::EFAULT) => Ok(()),
+        Err(e) => Err(e),
+    }
 }

@@ -1,7 +1,10 @@
 //! The system calls that std lacks: the only unsafe code of the tests.
 
+pub mod calls;
 pub mod child;
+pub mod notif;
 pub mod trace;
+pub mod verdict;
 
 use std::ffi::{CString, c_void};
 use std::fs::File;
@@ -42,6 +45,11 @@ pub fn errno_name(e: &io::Error) -> String {
         (libc::ENOTDIR, "ENOTDIR"),
         (libc::EISDIR, "EISDIR"),
         (libc::EAGAIN, "EAGAIN"),
+        (libc::EFAULT, "EFAULT"),
+        (libc::EBADF, "EBADF"),
+        (libc::EAFNOSUPPORT, "EAFNOSUPPORT"),
+        (libc::EOPNOTSUPP, "EOPNOTSUPP"),
+        (libc::EPROTONOSUPPORT, "EPROTONOSUPPORT"),
     ];
     names.iter().find(|(n, _)| *n == code).map_or_else(|| format!("errno {code}"), |(_, s)| (*s).to_owned())
 }
@@ -454,6 +462,12 @@ pub fn recv_fds(socket: &impl AsFd) -> io::Result<(Vec<u8>, Vec<OwnedFd>)> {
     let n = unsafe { libc::recvmsg(socket.as_fd().as_raw_fd(), &mut message, libc::MSG_CMSG_CLOEXEC) };
     bytes.truncate(check(n as i64)? as usize);
     Ok((bytes, fds_of(&message)))
+}
+
+/// listen(2) again: how many connections may wait to be accepted, besides one.
+pub fn set_backlog(listener: &impl AsFd, backlog: i32) {
+    // SAFETY: no pointers.
+    check(unsafe { libc::listen(listener.as_fd().as_raw_fd(), backlog) }).expect("listen");
 }
 
 #[allow(clippy::unnecessary_cast)] // C libraries differ in their types

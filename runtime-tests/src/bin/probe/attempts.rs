@@ -23,6 +23,8 @@ fn attempt(op: &str) -> io::Result<Value> {
         ["open", path, "rw"] => done(OpenOptions::new().read(true).write(true).open(path).map(|_| ())),
         ["create", path] => done(OpenOptions::new().write(true).create(true).truncate(false).open(path).map(|_| ())),
         ["write", path, text] => done(OpenOptions::new().write(true).open(path)?.write_all(text.as_bytes())),
+        ["call", number, ref args @ ..] => Ok(crate::calls::by_number(number, args)),
+        ["i386", number, ref args @ ..] => Ok(crate::calls::i386(number, args)),
         ["read", path] => read(path),
         ["ls", path] => ls(path),
         ["mkdir", path] => done(fs::create_dir(path)),

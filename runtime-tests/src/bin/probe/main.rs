@@ -3,8 +3,10 @@
 
 mod attack;
 mod attempts;
+mod calls;
 mod load;
 mod report;
+mod verdicts;
 
 use std::io::Write;
 use std::process::{Command, ExitCode};
@@ -19,6 +21,11 @@ fn main() -> ExitCode {
     match args.first().map_or("", String::as_str) {
         "report" => print(report::all()),
         "try" => print(attempts::all(rest)),
+        "traced" => print(calls::traced(&rest[0])),
+        "trapped" => print(calls::trapped(&rest[0])),
+        "thread" => print(calls::in_a_thread(&rest[0])),
+        "verdicts" if rest.is_empty() => print(verdicts::all()),
+        "verdicts" => print(verdicts::some(rest)),
         "mountinfo" => print(report::mountinfo(rest)),
         "clock" => print(
             json!({ "monotonic": sys::clock(libc::CLOCK_MONOTONIC), "boottime": sys::clock(libc::CLOCK_BOOTTIME) }),

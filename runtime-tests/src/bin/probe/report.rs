@@ -48,6 +48,7 @@ fn from_status(status: &str) -> Map<String, Value> {
         "caps": caps,
         "no_new_privs": f("NoNewPrivs") == "1",
         "seccomp": f("Seccomp"),
+        "filters": f("Seccomp_filters"),
         "blocked": bits(f("SigBlk"), 1),
         "ignored": bits(f("SigIgn"), 1),
         "cpus": f("Cpus_allowed_list"),
