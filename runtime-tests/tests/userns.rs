@@ -220,6 +220,17 @@ fn the_cgroup_is_handed_over_as_the_host_numbers_it() {
 }
 
 #[test]
+fn with_the_hosts_network() {
+    let mut c = case();
+    c.no_namespace("network");
+    c.sh("ls /sys/class/net/lo/address; touch /sys/x 2>/dev/null || echo refused; grep -c ' /sys .*ro,' /proc/self/mounts");
+    let out = c.run().ok();
+    assert!(out.stdout.starts_with("/sys/class/net/lo/address\nrefused\n"), "{}", out.stdout);
+    let mounts = out.stdout.lines().last().unwrap().parse::<u32>().unwrap();
+    assert!(mounts >= 1, "{}", out.stdout);
+}
+
+#[test]
 fn several_ranges_and_no_root() {
     let mut c = case();
     let map = json!([

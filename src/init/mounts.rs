@@ -205,7 +205,10 @@ fn new_filesystem(root: &Root, m: &Mount, fs: &Filesystem<'_>, late: &mut Late) 
     }
     let mode = fstat(&to).step("cannot stat the mount destination")?.st_mode & 0o7777;
     let inherit_mode = is(c"tmpfs") && !fs.data.iter().any(|(key, _)| key.as_c_str() == c"mode");
-    let tree = create(fs, attr)?;
+    let tree = match create(fs, attr) {
+        Err(e) if is(c"sysfs") && e.raw_errno() == Some(libc::EPERM) => host_sysfs(attr).map_err(|_| e)?,
+        other => other?,
+    };
     if inherit_mode {
         // A tmpfs over an existing directory looks like the directory did.
         let mode = nix::sys::stat::Mode::from_bits_truncate(mode);
@@ -224,6 +227,14 @@ fn new_filesystem(root: &Root, m: &Mount, fs: &Filesystem<'_>, late: &mut Late) 
         let fd = tree.try_clone().step("cannot keep the mount")?;
         late.0.push((m.destination.clone(), fd));
     }
+    Ok(tree)
+}
+
+/// sysfs shows a network namespace, and only who owns that may mount it anew: a
+/// user namespace with the host's network gets the host's, as crun does it.
+fn host_sysfs(attr: u64) -> nix::Result<OwnedFd> {
+    let tree = mount::clone_tree_at(c"/sys", true, true)?;
+    mount::set_attr(&tree, attr, 0, 0, true)?;
     Ok(tree)
 }
 
