@@ -47,10 +47,8 @@ pub fn of(call: &Call) -> io::Result<Result<i32, i32>> {
 unsafe fn native(call: &Call) -> i64 {
     let [a, b, c, d, e, f] = call.args;
     // SAFETY: the caller's.
-    match unsafe { libc::syscall(call.number as libc::c_long, a, b, c, d, e, f) } {
-        -1 => -i64::from(io::Error::last_os_error().raw_os_error().unwrap_or(0)),
-        done => done as i64,
-    }
+    let result = unsafe { libc::syscall(call.number as libc::c_long, a, b, c, d, e, f) };
+    check(result).unwrap_or_else(|e| -i64::from(e.raw_os_error().unwrap_or(0)))
 }
 
 /// As [`native`]; a kernel without i386 sends SIGSEGV.
