@@ -20,6 +20,11 @@ use std::process::ExitCode;
 use measure::{Runtime, Settings};
 use report::Report;
 
+/// orlop's own: what is timed in this process is orlop's code.
+#[cfg(target_env = "musl")]
+#[global_allocator]
+static ALLOCATOR: dlmalloc::GlobalDlmalloc = dlmalloc::GlobalDlmalloc;
+
 const USAGE: &str = "\
 bench measure --out FILE [OPTIONS]     as root, with cgroup v2 at /sys/fs/cgroup
     --runtime NAME=PATH    a runtime to measure; repeat it for each
