@@ -9,6 +9,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 
 use nix::errno::Errno;
+use nix::fcntl::readlink;
 use nix::sys::statfs::fstatfs;
 
 use super::userns;
@@ -40,7 +41,7 @@ impl Sources {
         let rootfs = if apart { Some(rootfs(plan)?) } else { None };
         let binds = plan.mounts.iter().map(|m| match &m.kind {
             MountKind::Bind { source, recursive } if apart || m.id_map.is_some() => {
-                if m.copy_symlink && source.is_symlink() {
+                if m.copy_symlink && readlink(source).is_ok() {
                     return Ok(None);
                 }
                 let made = clone(plan, source.as_os_str().as_bytes(), *recursive, !m.src_nofollow);
