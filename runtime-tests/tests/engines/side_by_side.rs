@@ -126,9 +126,16 @@ fn versions(c: &Case) -> String {
     lines.join("; ")
 }
 
+/// Nine containers with two thousand calls each are minutes where they are emulated.
+fn in_full() -> Result<(), String> {
+    let full = runtime_tests::host::rounds(100) >= 100;
+    if full { Ok(()) } else { Err("takes minutes in the VM: ROUNDS=100 make test-vm SUITES=engines".to_owned()) }
+}
+
 #[test]
 fn the_default_profiles_do_the_same_as_with_crun_and_runc() {
     require!(offered(Manager::Systemd));
+    require!(in_full());
     let _turn = engines();
     docker::daemon(Manager::Systemd);
     let c = Case::new();
