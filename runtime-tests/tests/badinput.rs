@@ -134,11 +134,8 @@ fn namespaces() {
 #[test]
 fn later_issues_are_refused_clearly() {
     let mut c = Case::new();
-    c.push("/linux/namespaces", json!({ "type": "user" }));
-    refused(&c, &["linux.namespaces[6]", "user"]);
-    let mut c = Case::new();
-    c.set("/linux/uidMappings", json!([{ "containerID": 0, "hostID": 1000, "size": 10 }]));
-    refused(&c, &["linux.uidMappings"]);
+    c.set("/linux/netDevices", json!({ "eth7": { "name": "eth0" } }));
+    refused(&c, &["linux.netDevices", "not supported yet"]);
 }
 
 #[test]
