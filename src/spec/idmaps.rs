@@ -126,7 +126,7 @@ fn one_range(text: &str, container: &[IdRange]) -> Result<IdRange, String> {
             let first = IdMaps::on_host(container, *host);
             let last = host.checked_add(size.saturating_sub(1)).and_then(|last| IdMaps::on_host(container, last));
             match (first, last) {
-                (Some(first), Some(last)) if last - first == size.saturating_sub(1) => first,
+                (Some(first), Some(last)) if last.checked_sub(first) == Some(size.saturating_sub(1)) => first,
                 _ => return Err(format!("{text:?}: the container's own map does not have these ids in one range")),
             }
         }

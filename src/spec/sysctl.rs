@@ -95,7 +95,7 @@ mod tests {
             ("kernel.panic", "belongs to no namespace"),
             ("kernel.hostname", "use the field"),
             ("vm.swappiness", "belongs to no namespace"),
-            ("user.max_user_namespaces", "needs a user namespace"),
+            ("user.max_user_namespaces", "needs a namespace of type \"user\""),
             ("net/../kernel/panic", "not the name"),
             ("net..ipv4", "not the name"),
             ("net", "belongs to no namespace"),
