@@ -93,6 +93,11 @@ pub fn rounds(usual: usize) -> usize {
     (usual * percent / 100).max(1)
 }
 
+/// All of a list of combinations, or every third of them where ROUNDS is less than 100.
+pub fn sample<T>(all: impl IntoIterator<Item = T>) -> impl Iterator<Item = T> {
+    all.into_iter().step_by(if rounds(100) < 100 { 3 } else { 1 })
+}
+
 /// Is AppArmor on, with the means to load profiles?
 pub fn apparmor() -> Result<(), String> {
     let on = fs::read_to_string("/sys/module/apparmor/parameters/enabled").is_ok_and(|text| text.starts_with('Y'));

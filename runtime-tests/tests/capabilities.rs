@@ -187,8 +187,7 @@ fn wanted() -> Vec<(&'static str, Sets)> {
             Sets { inheritable: NET_RAW, permitted: KILL, effective: KILL, ..Sets::three(many) },
         ),
     ];
-    let step = if host::rounds(100) < 100 { 3 } else { 1 };
-    all.into_iter().step_by(step).collect()
+    host::sample(all).collect()
 }
 
 /// One program run in one way: what it saw, or that it could not be executed.
