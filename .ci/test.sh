@@ -50,7 +50,10 @@ case $where${VM_APPEND:-} in
         ;;
 esac
 log=$list.log
-"${run[@]}" bash "$top/.ci/suites.sh" "$list" "$ORLOP" 2>&1 | tee "$log" |
+# On the VM's own disk: through the shared directory each execution reads it anew.
+own='case $2 in "$PWD"/*) install -m 755 "$2" /usr/local/bin/orlop; set -- "$1" /usr/local/bin/orlop ;; esac'
+[ "$where" = vm ] || own=:
+"${run[@]}" bash -c "$own; exec bash .ci/suites.sh \"\$@\"" bash "$list" "$ORLOP" 2>&1 | tee "$log" |
     grep --line-buffered -vE '^(test .* \.\.\. ok|running [0-9]+ tests?|)$'
 status=${PIPESTATUS[0]}
 sum() { sed -n "s/^suite .* \([0-9]*\) $1.*/\1/p" "$log" | awk '{ n += $1 } END { print n + 0 }'; }

@@ -76,6 +76,7 @@ kvm_works() {
 share() {
     local daemon common=(--socket-path="$run/share.sock")
     daemon=$(virtiofsd)
+    rm -f "$run/share.sock"
     [ -n "$daemon" ] || fail "no virtiofsd"
     case $daemon in
         /usr/lib/qemu/*) common+=(-o source="$top" -o xattr -o cache=auto -o announce_submounts) ;;
@@ -101,8 +102,6 @@ else
     channel=(-device virtserialport,chardev=out,name=out)
 fi
 mkdir -p "$top/target/test-work" "$run/tmp"
-share
-ended=0
 # shellcheck disable=SC2207 # words without spaces
 machine=($(accel))
 append="console=ttyS0 root=/dev/vda quiet panic=-1 mitigations=off net.ifnames=0 apparmor=1 security=apparmor"
@@ -116,17 +115,28 @@ append+=" ${VM_APPEND:-}"
 [ -n "$shell" ] || { mkfifo "$run/in"; exec <>"$run/in"; }
 # Temporary copies of the disks go where there is room for them. In the
 # foreground, so that a shell's terminal is its own.
-TMPDIR=$run/tmp nice timeout --foreground -k 5 "$limit" qemu-system-x86_64 -nodefaults -no-user-config -display none -no-reboot \
-    "${machine[@]}" -smp "$CPUS" -m "$MEMORY" \
-    -object memory-backend-memfd,id=ram,size="$MEMORY",share=on -machine q35,sata=off,smbus=off,memory-backend=ram \
-    -kernel "$image/vmlinuz" -initrd "$image/initrd" -append "$append" \
-    -drive file="$image/disk.img",format=raw,if=none,id=disk,snapshot=on,cache=unsafe \
-    -device virtio-blk-pci,drive=disk \
-    -drive file="$image/spare.img",format=raw,if=none,id=spare,snapshot=on,cache=unsafe \
-    -device virtio-blk-pci,drive=spare,serial=spare \
-    -chardev socket,id=share,path="$run/share.sock" -device vhost-user-fs-pci,chardev=share,tag=share \
-    -device virtio-rng-pci -serial file:"$run/console" \
-    -device virtio-serial-pci -chardev stdio,id=out,signal=off "${channel[@]}" || ended=$?
+boot() {
+    TMPDIR=$run/tmp nice timeout --foreground -k 5 "$limit" qemu-system-x86_64 -nodefaults -no-user-config -display none -no-reboot \
+        "${machine[@]}" -smp "$CPUS" -m "$MEMORY" \
+        -object memory-backend-memfd,id=ram,size="$MEMORY",share=on -machine q35,sata=off,smbus=off,memory-backend=ram \
+        -kernel "$image/vmlinuz" -initrd "$image/initrd" -append "$append" \
+        -drive file="$image/disk.img",format=raw,if=none,id=disk,snapshot=on,cache=unsafe \
+        -device virtio-blk-pci,drive=disk \
+        -drive file="$image/spare.img",format=raw,if=none,id=spare,snapshot=on,cache=unsafe \
+        -device virtio-blk-pci,drive=spare,serial=spare \
+        -chardev socket,id=share,path="$run/share.sock" -device vhost-user-fs-pci,chardev=share,tag=share \
+        -device virtio-rng-pci -serial file:"$run/console" \
+        -device virtio-serial-pci -chardev stdio,id=out,signal=off "${channel[@]}"
+}
+# Emulated processors now and then trip over code that the kernel patches while
+# it boots: then it has panicked before the command began, and is booted again.
+for attempt in 1 2 3; do
+    [ "$attempt" = 1 ] || say "the kernel panicked while it booted; once more"
+    share
+    ended=0 SECONDS=0
+    boot || ended=$?
+    [ ! -s "$run/status" ] && [ "$SECONDS" -lt 60 ] && grep -q "Kernel panic" "$run/console" || break
+done
 if [ ! -s "$run/status" ]; then
     tail -n 20 "$run/console" | tr -d '\r' >&2
     [ "$ended" != 124 ] || fail "not done after $limit s"
