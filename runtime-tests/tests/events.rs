@@ -189,6 +189,13 @@ fn as_the_files_have_it() {
         let value = text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(' '));
         value.unwrap_or_else(|| panic!("{name}: {key}")).parse().unwrap()
     };
+    // The period's timer runs out once more after the last process has stopped.
+    let mut before = String::new();
+    wait_for("CPU figures that stand still", || {
+        std::thread::sleep(std::time::Duration::from_millis(250));
+        let now = file("cpu.stat");
+        (now == std::mem::replace(&mut before, now.clone())).then_some(())
+    });
     let data = stats(&c);
     let micros = |key: &str| json!(line("cpu.stat", key) * 1000);
     let (cpu, memory) = (&data["cpu"], &data["memory"]);
