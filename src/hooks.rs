@@ -75,19 +75,33 @@ fn run(
     default_env: Option<&[CString]>,
     interrupt: Option<BorrowedFd<'_>>,
 ) -> Result<()> {
-    let failed = |e: Error| e.during("hook failed").in_field(&hook.field).path(&hook.path);
-    let argv = Argv::new(hook, cwd, default_env).map_err(failed)?;
+    execute(hook, state, cwd, default_env, interrupt)
+        .map_err(|e| e.during("hook failed").in_field(&hook.field).path(&hook.path))
+}
+
+/// Runs a program of the host's as a hook is run, with `stdin` to read.
+///
+/// # Errors
+/// How it ended and the last of its output.
+pub fn execute(
+    program: &Hook,
+    stdin: &[u8],
+    cwd: Option<&Path>,
+    default_env: Option<&[CString]>,
+    interrupt: Option<BorrowedFd<'_>>,
+) -> Result<()> {
+    let argv = Argv::new(program, cwd, default_env)?;
     let step = "cannot make a pipe";
-    let (stdin_read, stdin_write) = nix::unistd::pipe2(OFlag::O_CLOEXEC).step(step).map_err(failed)?;
-    let (out_read, out_write) = nix::unistd::pipe2(OFlag::O_CLOEXEC).step(step).map_err(failed)?;
-    let pidfd = match sys::process::fork(0, None).step("cannot fork").map_err(failed)? {
+    let (stdin_read, stdin_write) = nix::unistd::pipe2(OFlag::O_CLOEXEC).step(step)?;
+    let (out_read, out_write) = nix::unistd::pipe2(OFlag::O_CLOEXEC).step(step)?;
+    let pidfd = match sys::process::fork(0, None).step("cannot fork")? {
         Fork::Child => argv.become_hook(&stdin_read, &out_write),
         Fork::Parent { pidfd, .. } => pidfd,
     };
     drop((stdin_read, out_write));
-    let deadline = hook.timeout.map(|t| Instant::now() + t);
+    let deadline = program.timeout.map(|t| Instant::now() + t);
     let mut watch = Watch { pidfd, output: out_read, tail: Vec::new(), deadline, interrupt };
-    watch.feed(stdin_write, state).and_then(|end| watch.verdict(end)).map_err(failed)
+    watch.feed(stdin_write, stdin).and_then(|end| watch.verdict(end))
 }
 
 /// Everything the child needs, made before the fork.

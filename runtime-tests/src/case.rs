@@ -1,6 +1,8 @@
 //! One test's bundle, state root and containers.
 
 use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -8,7 +10,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use crate::command::{Cmd, Output, wait_for};
-use crate::{bundle, leaks, paths};
+use crate::{bundle, leaks, paths, sys};
 
 /// One test: a bundle of its own, a `--root` of its own, and a look at the end
 /// at what is left.
@@ -23,6 +25,8 @@ pub struct Case {
     pub bundle: PathBuf,
     /// What [`Case::write`] writes as config.json.
     pub config: Value,
+    /// Who calls orlop, if not root: user and group.
+    pub user: Option<(u32, u32)>,
     before: Vec<String>,
 }
 
@@ -39,7 +43,7 @@ impl Case {
         let before = leaks::mounts();
         bundle::make_rootfs(&bundle.join("rootfs"));
         let config = bundle::base_config(&id);
-        Self { id, dir, root, bundle, config, before }
+        Self { id, dir, root, bundle, config, user: None, before }
     }
 
     // ---- the config
@@ -140,11 +144,34 @@ impl Case {
         fs::write(self.bundle.join("config.json"), text).expect("config.json");
     }
 
+    /// Everything is an unprivileged user's: who calls orlop, bundle and state,
+    /// and the container, in a user namespace of that one user, its root there.
+    pub fn owned_by(&mut self, uid: u32, gid: u32) -> &mut Self {
+        self.user = Some((uid, gid));
+        self.push("/linux/namespaces", json!({ "type": "user" }));
+        let only = |id: u32| json!([{ "containerID": 0, "hostID": id, "size": 1 }]);
+        self.set("/linux/uidMappings", only(uid)).set("/linux/gidMappings", only(gid));
+        // There is no group 5 for its terminals.
+        let mounts = self.config["mounts"].as_array_mut().expect("mounts");
+        for options in mounts.iter_mut().filter_map(|m| m["options"].as_array_mut()) {
+            options.retain(|o| o != "gid=5");
+        }
+        give(&self.dir, uid, gid);
+        self
+    }
+
     // ---- commands
 
     /// Any program, marked as this case's.
     pub fn program(&self, program: &str) -> Cmd {
-        Cmd::new(program, &self.dir).env(leaks::MARK, &self.id).cwd(&self.dir)
+        let cmd = Cmd::new(program, &self.dir).env(leaks::MARK, &self.id).cwd(&self.dir);
+        match self.user {
+            // Without supplementary groups: who changes ids has none.
+            Some((uid, gid)) => cmd.with(|c| {
+                c.uid(uid).gid(gid);
+            }),
+            None => cmd,
+        }
     }
 
     /// orlop without any argument.
@@ -351,6 +378,19 @@ impl Drop for Case {
             std::panic::resume_unwind(leak);
         }
         remove(&self.dir);
+    }
+}
+
+/// Gives a tree away, but for the files that cases share with each other.
+pub fn give(dir: &Path, uid: u32, gid: u32) {
+    sys::chown(dir, uid, gid);
+    for entry in fs::read_dir(dir).expect("directory").flatten() {
+        let kind = entry.file_type().expect("type");
+        if kind.is_dir() {
+            give(&entry.path(), uid, gid);
+        } else if kind.is_file() && entry.metadata().expect("metadata").nlink() == 1 {
+            sys::chown(entry.path(), uid, gid);
+        }
     }
 }
 

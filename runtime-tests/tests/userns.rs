@@ -5,6 +5,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 use std::process::Command;
 
+use runtime_tests::case::give;
 use runtime_tests::{Case, Value, host, json, require, sys};
 
 /// Where the container's ids begin on the host.
@@ -22,21 +23,8 @@ fn case() -> Case {
     let mut c = Case::new();
     c.push("/linux/namespaces", json!({ "type": "user" }));
     c.set("/linux/uidMappings", maps()).set("/linux/gidMappings", maps());
-    give(&c.rootfs("/"), BASE);
+    give(&c.rootfs("/"), BASE, BASE);
     c
-}
-
-/// Gives a tree away, but for what cases share with each other.
-fn give(dir: &Path, id: u32) {
-    sys::chown(dir, id, id);
-    for entry in fs::read_dir(dir).unwrap().flatten() {
-        let kind = entry.file_type().unwrap();
-        if kind.is_dir() {
-            give(&entry.path(), id);
-        } else if kind.is_file() && entry.metadata().unwrap().nlink() == 1 {
-            sys::chown(entry.path(), id, id);
-        }
-    }
 }
 
 fn owner(path: impl AsRef<Path>) -> (u32, u32) {
@@ -458,7 +446,7 @@ fn the_largest_map_the_kernel_takes() {
     let mut c = case();
     let many: Vec<Value> =
         (0..340).map(|i| json!({ "containerID": i * 2, "hostID": 2000 + i * 2, "size": 1 })).collect();
-    give(&c.rootfs("/"), 2000);
+    give(&c.rootfs("/"), 2000, 2000);
     c.set("/linux/uidMappings", json!(many)).sh("wc -l < /proc/self/uid_map");
     assert_eq!(c.run().ok().text(), "340");
 }

@@ -12,6 +12,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use crate::error::{Error, Result, Step};
 use crate::spec::plan::{DeviceRule, DeviceType};
 use crate::sys::bpf::{self, Insn};
+use crate::sys::ids::is_users;
 
 const READ_WRITE_MKNOD: u8 = 7;
 const MKNOD: u8 = 4;
@@ -50,7 +51,7 @@ pub(super) fn install(cgroup: BorrowedFd<'_>, fresh: bool, rules: &[DeviceRule])
         // Without privilege over the host's devices there is nobody to guard
         // them from: a user namespace can neither make a device node nor mount
         // a filesystem that honours one. runc lets this pass as well.
-        Err(e) if e.raw_errno() == Some(libc::EPERM) && in_user_namespace() => Ok(()),
+        Err(e) if e.raw_errno() == Some(libc::EPERM) && is_users() => Ok(()),
         done => done,
     }
 }
@@ -77,12 +78,6 @@ fn replace(cgroup: BorrowedFd<'_>, fresh: bool, program: Option<&[Insn]>) -> Res
         bpf::detach_device(cgroup, prog.as_fd()).step("cannot detach an old device program")?;
     }
     Ok(())
-}
-
-/// The initial user namespace maps all ids onto themselves.
-pub(super) fn in_user_namespace() -> bool {
-    std::fs::read_to_string("/proc/self/uid_map")
-        .is_ok_and(|map| !map.split_ascii_whitespace().eq(["0", "0", "4294967295"]))
 }
 
 /// Compiles the config's rules followed by the built-in ones; `None` when that allows everything.

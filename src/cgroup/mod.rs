@@ -23,6 +23,7 @@ use nix::unistd::{Uid, UnlinkatFlags, fchownat, unlinkat};
 use crate::error::{Error, Result, Step};
 use crate::log;
 use crate::spec::plan::{CgroupPlan, CgroupSetting};
+use crate::sys::ids::is_users;
 
 pub use place::{Planned, Target, mount_point, plan, plan_unit};
 pub use stats::Stats;
@@ -126,6 +127,19 @@ impl Cgroup {
         }
     }
 
+    /// Can a process be put there by [`Cgroup::adopt`]?
+    pub fn adopts(&self) -> bool {
+        self.unit.is_some()
+    }
+
+    /// Has systemd put a process there, for a user who may not do so.
+    ///
+    /// # Errors
+    /// What systemd says.
+    pub fn adopt(&self, pid: i32) -> Result<()> {
+        self.unit.as_ref().map_or(Ok(()), |unit| unit.adopt(pid))
+    }
+
     /// The directory, as `CLONE_INTO_CGROUP` takes it.
     pub fn fd(&self) -> BorrowedFd<'_> {
         self.dir.as_fd()
@@ -212,7 +226,7 @@ impl Cgroup {
     /// config-linux.md, "Cgroup ownership"; cgroups(7), "Cgroup delegation").
     ///
     /// # Errors
-    /// The errno of chown(2): `EPERM` without `CAP_CHOWN`.
+    /// The errno of chown(2).
     fn delegate(&self, uid: u32) -> Result<()> {
         let uid = Uid::from_raw(uid);
         // What we have just made is ours.
@@ -232,6 +246,8 @@ impl Cgroup {
             match fchownat(&self.dir, name, Some(uid), None, AtFlags::AT_SYMLINK_NOFOLLOW) {
                 // The list is of all controllers' files; this cgroup has those of its own.
                 Ok(()) | Err(Errno::ENOENT) => {}
+                // An unprivileged user's, who may not give anything away.
+                Err(Errno::EPERM) if is_users() => return Ok(()),
                 Err(e) => {
                     let step = "cannot hand the cgroup to the container's user";
                     return Err(Error::sys(step, e).in_field("process.user.uid").path(self.path.join(name)));

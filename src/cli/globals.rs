@@ -8,6 +8,7 @@ use clap::{Args, Command};
 use super::scan::{self, Scan};
 use super::values::any_path;
 use crate::container::{Manager, Runtime};
+use crate::sys::ids::is_users;
 use crate::error::{Error, Result, Step};
 use crate::log;
 
@@ -131,7 +132,7 @@ impl Context {
     pub fn runtime(&self) -> Result<Runtime> {
         let root = match &self.root {
             Some(root) => absolute_root(root)?,
-            None => default_root(nix::unistd::geteuid().is_root(), xdg_runtime_dir(), in_user_namespace)?,
+            None => default_root(nix::unistd::geteuid().is_root(), xdg_runtime_dir(), is_users)?,
         };
         Ok(Runtime { root, root_given: self.root.is_some(), manager: self.manager })
     }
@@ -179,12 +180,6 @@ fn default_root(root: bool, xdg: Option<PathBuf>, in_userns: impl Fn() -> bool) 
             .message("XDG_RUNTIME_DIR is not set")
             .hint("set it, or give --root DIR")),
     }
-}
-
-/// True unless our user ids are all of the machine's. No /proc, no user namespace we could know of.
-fn in_user_namespace() -> bool {
-    let Ok(map) = std::fs::read_to_string("/proc/self/uid_map") else { return false };
-    !map.split_whitespace().eq(["0", "0", "4294967295"])
 }
 
 #[cfg(test)]

@@ -15,7 +15,7 @@ pub(super) struct Spec {
     /// Directory to write config.json to [default: the current directory]
     #[arg(short, long, value_name = "DIR", value_parser = any_path())]
     pub bundle: Option<PathBuf>,
-    /// For a user without privileges: with a user namespace and without limits
+    /// For a user without privileges: in a user namespace of one user, without limits
     #[arg(long)]
     pub rootless: bool,
 }
@@ -24,7 +24,8 @@ impl Verb for Spec {
     const NAME: &'static str = "spec";
 
     fn run(self, _: &Context) -> Result<i32> {
-        let text = render(&crate::spec::template(self.rootless)?)?;
+        let ids = || (nix::unistd::geteuid().as_raw(), nix::unistd::getegid().as_raw());
+        let text = render(&crate::spec::template(self.rootless.then(ids)))?;
         let path = given(self.bundle).unwrap_or_default().join("config.json");
         match OpenOptions::new().write(true).create_new(true).open(&path) {
             Ok(mut file) => file.write_all(&text).step_at("cannot write", &path).map(|()| 0),

@@ -9,14 +9,16 @@ use nix::sys::socket::{AddressFamily, Backlog, SockFlag, SockType, bind, listen,
 use nix::sys::stat::Mode;
 use serde_json::value::RawValue;
 
+use super::birth::{self, Birth};
 use super::foreground::{self, Foreground, Relay};
 use super::handle::{Handle, Lock, START_SOCKET, already_exists};
-use super::launch::{Child, InheritedFds, Interrupts, explain_oom, not_forked, until_execve};
-use super::namespaces::{ChildrenIn, open_joined};
+use super::launch::{Child, InheritedFds, Interrupts, explain_oom, until_execve};
+use super::namespaces::open_joined;
 use super::outputs::{Outputs, check_terminal};
+use super::rootless::OomScore;
 use super::start::poststart;
 use super::state::{Own, STATE_VERSION, SavedConfig, State};
-use super::{CreateOptions, Manager, RunOptions, Runtime, check_id, delete, kill, notify, preflight, protect, userns};
+use super::{CreateOptions, Manager, RunOptions, Runtime, check_id, delete, kill, notify, preflight, protect, rootless};
 use crate::cgroup::{self, Cgroup};
 use crate::error::{Error, Result, Step};
 use crate::hooks::{self, HookState};
@@ -27,9 +29,10 @@ use crate::init::sync::{Channel, Message};
 use crate::init::{self, Common, Init, Start, stdio};
 use crate::log;
 use crate::rdt;
-use crate::spec::plan::{NamespaceKind, Plan};
+use crate::spec::plan::{CgroupPlan, NamespaceKind, Plan};
 use crate::spec::{self};
 use crate::sys;
+use crate::sys::ids::Visible;
 use crate::sys::process::Fork;
 use crate::sys::procfs::Procfs;
 
@@ -121,6 +124,8 @@ struct Prepared {
     inherit: InheritedFds,
     no_pivot: bool,
     keyring: bool,
+    /// Found out before the fork: in its user namespace the child is somebody else.
+    rootless: bool,
 }
 
 impl Prepared {
@@ -142,12 +147,14 @@ impl Prepared {
         let terminal = loaded.plan.process.as_ref().is_some_and(|p| p.terminal);
         check_terminal(terminal, o.console_socket.is_some(), detached)?;
         let checked = preflight::check(&mut loaded.plan, o, rt.manager, &procfs);
-        let missing = loaded.plan.process.as_ref().map(preflight::missing_capabilities).unwrap_or_default();
+        // In a user namespace of its own it has all of them.
+        let asked = loaded.plan.process.as_ref().filter(|_| !loaded.plan.namespaces.has(NamespaceKind::User));
+        let missing = asked.map(preflight::missing_capabilities).unwrap_or_default();
         loaded.plan.warnings.iter().chain(&missing).for_each(|w| log::warn(w));
         checked?;
         let join = open_joined(&loaded.plan.namespaces)?;
         if let Some((_, _, userns)) = join.iter().find(|(_, kind, _)| *kind == NamespaceKind::User) {
-            userns::take_maps(&mut loaded.plan, userns, &procfs)?;
+            birth::take_maps(&mut loaded.plan, userns, &procfs)?;
         }
         let cgroup = plan_cgroup(rt.manager, &mut loaded.plan, &o.id, interrupts)?;
         let rdt = loaded.plan.rdt.as_ref().map(|plan| rdt::plan(&rdt::mount_point()?, plan, &o.id)).transpose()?;
@@ -164,6 +171,7 @@ impl Prepared {
             inherit,
             no_pivot: o.no_pivot,
             keyring: !o.no_new_keyring,
+            rootless: rootless::is(),
         })
     }
 
@@ -214,7 +222,46 @@ fn plan_cgroup(
         Manager::Systemd => cgroup::plan_unit(&mut plan.cgroup, id, &plan.annotations, interrupts.as_fd())
             .map_err(|e| interrupts.explain(e)),
     };
-    planned.map(Some)
+    match planned {
+        Err(e) if manager == Manager::Cgroupfs && may_do_without(&plan.cgroup) => {
+            log::warn(&format!("no cgroup: {e}"));
+            Ok(None)
+        }
+        other => other.map(Some).map_err(|e| delegation_hint(e, manager)),
+    }
+}
+
+/// A user who may make no cgroup, and has asked for none and for no limits,
+/// gets a container without one (engine-contract §2.14).
+fn may_do_without(plan: &CgroupPlan) -> bool {
+    let nowhere = plan.path.as_deref().is_none_or(str::is_empty);
+    nowhere && plan.settings.iter().all(cgroup::is_unlimited) && sys::ids::is_users()
+}
+
+/// Makes the cgroup, if there is to be one and it can be done without privileges or not.
+fn make_cgroup(planned: cgroup::Planned, plan: &CgroupPlan, manager: Manager) -> Result<Option<Cgroup>> {
+    match planned.create(plan) {
+        Err(e) if not_permitted(&e) && manager == Manager::Cgroupfs && may_do_without(plan) => {
+            log::warn(&format!("no cgroup: {e}"));
+            Ok(None)
+        }
+        made => made.map(Some).map_err(|e| delegation_hint(e, manager)),
+    }
+}
+
+fn not_permitted(e: &Error) -> bool {
+    matches!(e.raw_errno(), Some(libc::EACCES | libc::EPERM | libc::EROFS))
+}
+
+/// How a user gets a cgroup of their own.
+fn delegation_hint(e: Error, manager: Manager) -> Error {
+    match manager == Manager::Cgroupfs && not_permitted(&e) && sys::ids::is_users() {
+        true => e.hint(
+            "a user's cgroups are those of its systemd: use --systemd-cgroup, \
+             or systemd-run --user --scope -p Delegate=yes orlop …",
+        ),
+        false => e,
+    }
 }
 
 /// The bundle as the kernel names it: absolute, symlinks resolved.
@@ -257,14 +304,17 @@ impl Making {
     /// Makes cgroup and init, and serves init until it is ready.
     fn bring_up(&mut self, interrupts: &Interrupts, wait: WaitFor, console: Option<OwnedFd>) -> Result<()> {
         if let Some(planned) = self.prepared.cgroup.take() {
-            let made = planned.create(&self.prepared.plan.cgroup);
-            self.cgroup = Some(made.map_err(|e| interrupts.explain(e))?);
+            let made = make_cgroup(planned, &self.prepared.plan.cgroup, self.prepared.manager);
+            self.cgroup = made.map_err(|e| interrupts.explain(e))?;
+            if self.cgroup.is_none() {
+                self.state.forget_cgroup();
+            }
         }
         if let (Some(group), Some(plan)) = (&mut self.state.orlop.rdt, &self.prepared.plan.rdt) {
             group.make(&plan.lines)?;
         }
         let lock = if wait == WaitFor::Start { Some(self.handle.lock_created()?) } else { None };
-        self.fork(lock, console)?;
+        self.fork(lock, console, interrupts)?;
         // Init makes its namespaces and mounts at the same time.
         if let Some(cgroup) = &mut self.cgroup {
             cgroup.inhabited();
@@ -279,35 +329,41 @@ impl Making {
             .map_err(|e| explain_oom(e, INIT, self.cgroup.as_ref()))
     }
 
-    fn fork(&mut self, lock: Option<OwnedFd>, console: Option<OwnedFd>) -> Result<()> {
+    fn fork(&mut self, lock: Option<OwnedFd>, console: Option<OwnedFd>, interrupts: &Interrupts) -> Result<()> {
         let (ours, theirs) = Channel::pair()?;
-        let namespaces = &self.prepared.plan.namespaces;
-        let flags = BY_CLONE.iter().fold(0, |flags, kind| flags | namespaces.new & kind.clone_flag());
-        let sources = Sources::open(&self.prepared.plan, &self.prepared.procfs)?;
-        if let (false, Some(process)) = (self.prepared.plan.ids.is_empty(), &self.prepared.plan.process) {
-            stdio::give_to(&self.prepared.plan.ids, process)?;
+        let (prepared, rootless) = (&self.prepared, self.prepared.rootless);
+        let (plan, namespaces, proc) = (&prepared.plan, &prepared.plan.namespaces, &prepared.procfs);
+        // Without privileges it is init that may clone, in a mount namespace of its own.
+        let sources = if rootless { None } else { Sources::open(plan, proc)? };
+        if let (false, Some(process)) = (plan.ids.is_empty(), &plan.process) {
+            stdio::give_to(&plan.ids, process)?;
         }
-        let joined_pid = self.prepared.join.iter().find(|(_, kind, _)| *kind == NamespaceKind::Pid);
-        let _children_in = joined_pid.map(|(_, _, fd)| ChildrenIn::join(&self.prepared.procfs, fd)).transpose()?;
-        let cgroup = self.cgroup.as_ref().map(Cgroup::fd);
-        let joined_user = self.prepared.join.iter().find(|(_, kind, _)| *kind == NamespaceKind::User);
-        let forked = match joined_user {
-            Some((_, _, userns)) => userns::fork_in(userns, flags, cgroup, &self.prepared.procfs),
-            None => sys::process::fork(flags, cgroup),
+        let joined = |kind| prepared.join.iter().find(|(_, k, _)| *k == kind).map(|(_, _, fd)| fd.as_fd());
+        let birth = Birth {
+            step: "cannot create init",
+            flags: BY_CLONE.iter().fold(0, |flags, kind| flags | namespaces.new & kind.clone_flag()),
+            cgroup: self.cgroup.as_ref(),
+            userns: joined(NamespaceKind::User),
+            pidns: joined(NamespaceKind::Pid),
+            proc,
         };
-        match forked {
-            Ok(Fork::Child) => {
+        let score = if rootless { OomScore::take(plan.process.as_ref(), proc)? } else { None };
+        // Until its maps are written; there is nobody yet who could look into it.
+        let visible = rootless && namespaces.is_new(NamespaceKind::User);
+        let visible = visible.then(Visible::now).transpose().step("cannot show ourselves")?;
+        match birth.fork()? {
+            Fork::Child => {
+                std::mem::forget((score, visible));
                 drop(ours);
                 self.become_init(theirs, lock, console, sources)
             }
-            Ok(Fork::Parent { pid, pidfd }) => {
+            Fork::Parent { pid, pidfd } => {
                 let child = self.child.insert(Child::new(pid, pidfd, ours));
-                match self.prepared.plan.namespaces.has(NamespaceKind::User) {
-                    true => map_ids(child, &self.prepared, sources.as_ref()),
+                match namespaces.has(NamespaceKind::User) {
+                    true => map_ids(child, prepared, sources.as_ref(), interrupts),
                     false => Ok(()),
                 }
             }
-            Err(e) => Err(not_forked("cannot create init", e, self.cgroup.as_ref())),
         }
     }
 
@@ -339,6 +395,7 @@ impl Making {
             console: console.or_else(|| prepared.outputs.console.take()),
             keyring,
             asks_host: prepared.plan.namespaces.has(NamespaceKind::User),
+            rootless: prepared.rootless,
             inherit: std::mem::take(&mut prepared.inherit.numbers),
             listen_fds: prepared.inherit.listen,
             filter: prepared.plan.seccomp.clone(),
@@ -410,7 +467,7 @@ impl Drop for Making {
             let _ = cgroup.kill();
         } else {
             // Never made: what is at that path now is somebody else's.
-            self.state.orlop.cgroup = None;
+            self.state.forget_cgroup();
         }
         let undone = self.state.orlop.rdt.take().map_or(Ok(()), |group| group.undo());
         if let Err(e) = undone.and_then(|()| delete::tear_down(&self.handle, &self.state)) {
@@ -430,10 +487,11 @@ pub fn keyring_name(id: &str) -> Option<CString> {
 }
 
 /// Gives a new user namespace its ids, and the mounts that are to show them.
-fn map_ids(child: &Child, prepared: &Prepared, sources: Option<&Sources>) -> Result<()> {
+fn map_ids(child: &Child, prepared: &Prepared, sources: Option<&Sources>, interrupts: &Interrupts) -> Result<()> {
     let (plan, proc) = (&prepared.plan, &prepared.procfs);
     if plan.namespaces.is_new(NamespaceKind::User) {
-        init::userns::write_maps(child.pid, &plan.ids, proc).map_err(|e| e.in_field("linux"))?;
+        let written = rootless::write_maps(child.pid, &plan.ids, proc, interrupts.as_fd());
+        written.map_err(|e| interrupts.explain(e))?;
     }
     if let Some(sources) = sources {
         sources.map_as_container(plan, &init::userns::of(child.pid, proc)?)?;

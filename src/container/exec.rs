@@ -3,15 +3,16 @@
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Component, Path};
 
-use nix::errno::Errno;
 use nix::fcntl::OFlag;
 
+use super::birth::Birth;
 use super::create::{console_pair, keyring_name};
 use super::foreground::{self, Foreground, Relay};
 use super::handle::{Handle, open_cgroup};
-use super::launch::{Child, InheritedFds, Interrupts, explain_oom, not_forked, until_execve};
-use super::namespaces::{ChildrenIn, differing};
+use super::launch::{Child, InheritedFds, Interrupts, explain_oom, until_execve};
+use super::namespaces::differing;
 use super::outputs::{Outputs, check_terminal};
+use super::rootless::{self, OomScore};
 use super::state::{State, Status};
 use super::{ExecOptions, Runtime, preflight, protect};
 use crate::cgroup::{self, Cgroup, OomWatch};
@@ -60,6 +61,7 @@ pub fn exec(rt: &Runtime, o: &ExecOptions) -> Result<i32> {
         target,
         process,
         inherit,
+        rootless: rootless::is(),
     };
     let cgroup = open_cgroup(&state)?;
     // What was killed before has nothing to do with this process.
@@ -147,19 +149,15 @@ struct Joining<'a> {
     follow_init: bool,
     console: Option<OwnedFd>,
     inherit: InheritedFds,
+    /// Found out before the fork: in its user namespace the child is somebody else.
+    rootless: bool,
 }
 
 impl Joining<'_> {
     /// Forks into the container's pid namespace and cgroup.
     fn fork(self) -> Result<Child> {
-        let step = "cannot create the process";
         let differing = differing(&self.procfs, self.state.init_process_pid)?;
         self.still_there()?;
-        let pid_flag = NamespaceKind::Pid.clone_flag();
-        let _children_in = match differing & pid_flag {
-            0 => None,
-            _ => Some(ChildrenIn::join(&self.procfs, &self.target)?),
-        };
         let root = match differing & NamespaceKind::Mount.clone_flag() {
             0 => Some(self.root_of_init()?),
             _ => None,
@@ -168,14 +166,32 @@ impl Joining<'_> {
             stdio::give_to(&self.state.orlop.ids, &self.process)?;
         }
         let (ours, theirs) = Channel::pair()?;
-        let forked = match sys::process::fork(0, self.cgroup.as_ref().map(Cgroup::fd)) {
+        let differs = |kind: NamespaceKind| differing & kind.clone_flag() != 0;
+        // With privileges all can be joined at once, and who joins is of the user namespace last.
+        let early = self.rootless && differs(NamespaceKind::User);
+        let score = if self.rootless { OomScore::take(Some(&self.process), &self.procfs)? } else { None };
+        let birth = |cgroup| Birth {
+            step: "cannot create the process",
+            flags: 0,
+            cgroup,
+            userns: early.then(|| self.target.as_fd()),
+            pidns: differs(NamespaceKind::Pid).then(|| self.target.as_fd()),
+            proc: &self.procfs,
+        };
+        let forked = match birth(self.cgroup.as_ref()).fork() {
             // The container has made sub-cgroups with domain controllers, so
             // this one may hold no process: where its init went, we follow.
-            Err(Errno::EBUSY) if self.follow_init => sys::process::fork(0, Some(self.cgroup_of_init()?.fd())),
+            Err(e) if e.raw_errno() == Some(libc::EBUSY) && self.follow_init => {
+                birth(Some(&self.cgroup_of_init()?)).fork()
+            }
             other => other,
         };
-        match forked.map_err(|e| not_forked(step, e, self.cgroup.as_ref()))? {
-            Fork::Child => self.become_process(theirs, differing & !pid_flag, root),
+        match forked? {
+            Fork::Child => {
+                std::mem::forget(score);
+                let entered = NamespaceKind::Pid.clone_flag() | if early { NamespaceKind::User.clone_flag() } else { 0 };
+                self.become_process(theirs, differing & !entered, differs(NamespaceKind::User), root)
+            }
             Fork::Parent { pid, pidfd } => Ok(Child::new(pid, pidfd, ours)),
         }
     }
@@ -213,12 +229,13 @@ impl Joining<'_> {
         }
     }
 
-    fn become_process(self, channel: Channel, namespaces: u64, root: Option<OwnedFd>) -> ! {
+    fn become_process(self, channel: Channel, namespaces: u64, is_apart: bool, root: Option<OwnedFd>) -> ! {
         let common = Common {
             channel,
             procfs: self.procfs,
             console: self.console,
             asks_host: !self.state.orlop.ids.is_empty(),
+            rootless: self.rootless,
             keyring: if self.state.orlop.keyring { keyring_name(&self.state.id) } else { None },
             inherit: self.inherit.numbers,
             listen_fds: self.inherit.listen,
@@ -226,7 +243,7 @@ impl Joining<'_> {
             personality: self.state.orlop.personality,
             memory_policy: self.state.memory_policy(),
         };
-        let ids = self.state.orlop.ids.clone();
+        let ids = is_apart.then(|| self.state.orlop.ids.clone());
         Joiner { target: self.target, namespaces, root, ids, process: self.process, common }.run()
     }
 }

@@ -11,6 +11,7 @@
 
 use std::path::PathBuf;
 
+mod birth;
 mod create;
 mod delete;
 mod events;
@@ -27,10 +28,10 @@ mod outputs;
 mod pause;
 mod preflight;
 pub mod protect;
+mod rootless;
 mod start;
 mod state;
 mod update;
-mod userns;
 
 pub use create::{create, run};
 pub use delete::delete;

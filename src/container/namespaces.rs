@@ -1,6 +1,6 @@
 //! Namespaces as the host side sees them: opened, checked, compared.
 
-use std::os::fd::OwnedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
@@ -79,7 +79,7 @@ impl ChildrenIn {
     ///
     /// # Errors
     /// The errno of setns(2).
-    pub fn join(proc: &Procfs, namespace: &OwnedFd) -> Result<Self> {
+    pub fn join(proc: &Procfs, namespace: BorrowedFd<'_>) -> Result<Self> {
         let step = "cannot join the pid namespace";
         let own = proc.magic_link(c"self/ns", c"pid", OFlag::O_RDONLY).step(step)?;
         sys::process::join(namespace, NamespaceKind::Pid.clone_flag()).step(step)?;

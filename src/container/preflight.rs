@@ -5,7 +5,7 @@ use std::path::Path;
 
 use nix::errno::Errno;
 
-use super::{CreateOptions, Manager};
+use super::{CreateOptions, Manager, rootless};
 use crate::error::{Error, Result, Step};
 use crate::seccomp::{Filter, notify};
 use crate::spec::plan::{Mount, MountKind, NamespaceKind, Plan, Process};
@@ -22,6 +22,9 @@ use crate::{cgroup, init};
 pub fn check(plan: &mut Plan, options: &CreateOptions, manager: Manager, proc: &Procfs) -> Result<()> {
     let mut faults = Vec::new();
     faults.extend(rootfs(&plan.rootfs).err());
+    if rootless::is() {
+        faults.extend(rootless::check(plan));
+    }
     if plan.root_propagation.is_some() && !plan.namespaces.has(NamespaceKind::Mount) {
         let text = "needs a mount namespace, and linux.namespaces has none (the host's mounts are not touched)";
         faults.push(Error::field("linux.rootfsPropagation", text));
@@ -36,7 +39,8 @@ pub fn check(plan: &mut Plan, options: &CreateOptions, manager: Manager, proc: &
         faults.extend(security_modules(process, proc).err());
     }
     if let Some(filter) = &plan.seccomp {
-        faults.extend(seccomp(filter, plan.process.as_ref()).err());
+        let own = plan.namespaces.has(NamespaceKind::User);
+        faults.extend(seccomp(filter, plan.process.as_ref().filter(|_| !own)).err());
     }
     faults.extend(mount_labels(plan, proc).err());
     if options.no_pivot && plan.root_propagation.is_some_and(|p| p.kind == libc::MS_PRIVATE) {
@@ -94,7 +98,8 @@ pub fn security_modules(process: &mut Process, proc: &Procfs) -> Result<()> {
 ///
 /// # Errors
 /// Names the field: this kernel, or whoever confines us, does not let us load
-/// it, or no agent listens.
+/// it (for `process`, unless a user namespace gives it the right), or no agent
+/// listens.
 pub fn seccomp(filter: &Filter, process: Option<&Process>) -> Result<()> {
     let refused = |e| init::seccomp::refused("", e).in_field("linux.seccomp").message("a filter cannot be loaded");
     let setup = &filter.setup;

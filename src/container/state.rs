@@ -178,6 +178,12 @@ impl State {
         Ok(stat.start_time == self.init_process_start && (known.is_none() || pidfd_inode(pidfd)? == known))
     }
 
+    /// There is no cgroup after all, or not ours.
+    pub fn forget_cgroup(&mut self) {
+        self.orlop.cgroup = None;
+        self.cgroup_paths.clear();
+    }
+
     /// What hooks and agents are told of the container.
     pub fn report(&self, status: &'static str) -> HookState<'_> {
         HookState {

@@ -22,10 +22,13 @@ const CAP_MAX: u32 = 63;
 pub fn set_attributes(process: &Process, proc: &Procfs, pid: i32) -> Result<()> {
     let field = |name: &'static str| move |e: Error| e.in_field(name);
     if let Some(value) = process.oom_score_adj {
-        let file = of_process(pid, "oom_score_adj")?;
-        proc.write(&file, value.to_string().as_bytes())
-            .step("cannot set the oom score")
-            .map_err(field("process.oomScoreAdj"))?;
+        let (file, text) = (of_process(pid, "oom_score_adj")?, value.to_string());
+        // Who may not set it may have been born with it.
+        let has_it = || proc.read(&file).is_ok_and(|found| found.trim_ascii() == text.as_bytes());
+        match proc.write(&file, text.as_bytes()) {
+            Err(Errno::EACCES | Errno::EPERM) if has_it() => {}
+            other => other.step("cannot set the oom score").map_err(field("process.oomScoreAdj"))?,
+        }
     }
     if let Some(scheduler) = &process.scheduler {
         sched::set_scheduler(pid, sched_attr(scheduler))

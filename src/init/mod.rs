@@ -74,6 +74,8 @@ pub struct Common {
     pub keyring: Option<CString>,
     /// In a user namespace: the host side may be allowed what init is not.
     pub asks_host: bool,
+    /// Nor is the host side: it is an unprivileged user's.
+    pub rootless: bool,
     /// Fds of the caller that are handed to the program, by number.
     pub inherit: Vec<RawFd>,
     /// How many of those are socket-activation fds (sd_listen_fds(3)).
@@ -117,8 +119,8 @@ pub struct Joiner {
     /// The container's root directory, where joining a mount namespace does not
     /// lead there.
     pub root: Option<OwnedFd>,
-    /// The maps of the container's user namespace.
-    pub ids: IdMaps,
+    /// The maps of the container's user namespace, if it is not ours.
+    pub ids: Option<IdMaps>,
     /// The process to become.
     pub process: Process,
     /// The part shared with init.
@@ -136,17 +138,25 @@ impl Init<'_> {
     /// Everything before `start`, in order.
     fn set_up(&mut self) -> Result<(Program, Labels)> {
         let (plan, proc) = (self.plan, &self.common.procfs);
-        protect()?;
+        // Alone in a user namespace that an unprivileged user is to give its maps.
+        let visible = self.common.rootless && plan.namespaces.is_new(NamespaceKind::User);
+        protect(!visible)?;
         if plan.namespaces.has(NamespaceKind::User) {
             // Until all that shows its ids has them.
             self.common.channel.expect(&Message::Continue)?;
+            if self.common.rootless {
+                // As the user whose files they are, which root of the namespace need not be.
+                self.sources = Sources::open(plan, proc)?;
+                let sources = self.sources.as_ref();
+                sources.map_or(Ok(()), |s| s.map_as_container(plan, &userns::of(0, proc)?))?;
+            }
             credentials::become_root(&plan.ids)?;
         }
         // The caller may be pinned (CRI-O runs us under taskset); the container
         // is not meant. Where that is not allowed, it is as pinned as we are.
         let _ = sys::sched::set_affinity(&ALL_CPUS);
         join_keyring(&self.common, self.process.selinux_label.as_deref())?;
-        namespaces::enter(plan, &self.join, proc, &self.common.channel)?;
+        namespaces::enter(plan, &self.join, &self.common)?;
         let umask = sys::process::umask(0);
         let mut root = rootfs::prepare(plan, self.sources.as_ref())?;
         let late = mounts::make_all(plan, &mut root, proc, self.sources.as_ref())?;
@@ -213,7 +223,7 @@ impl Init<'_> {
         if !self.plan.hooks.start_container.is_empty()
             && let Some(filter) = self.common.filter.take()
         {
-            seccomp::load(&filter, &self.process, &self.common.channel)?;
+            seccomp::load(&filter, &self.process, &self.common)?;
         }
         self.container_hooks(&self.plan.hooks.start_container, None, Some(&program.env))?;
         labels.check()?;
@@ -245,7 +255,7 @@ impl Joiner {
     }
 
     fn set_up(&mut self) -> Result<(Program, Labels)> {
-        protect()?;
+        protect(true)?;
         if let Some(mask) = &self.process.affinity_initial {
             sys::sched::set_affinity(mask)
                 .step("cannot set the cpu affinity")
@@ -255,9 +265,7 @@ impl Joiner {
         if self.namespaces != 0 {
             sys::process::join(&self.target, self.namespaces).step("cannot join the container's namespaces")?;
         }
-        if self.namespaces & NamespaceKind::User.clone_flag() != 0 {
-            credentials::become_root(&self.ids)?;
-        }
+        self.ids.as_ref().map_or(Ok(()), credentials::become_root)?;
         if let Some(root) = self.root.take() {
             rootfs::chroot_to(&root)?;
         }
@@ -269,11 +277,11 @@ impl Joiner {
     }
 }
 
-/// Nobody may look into this process, and it must not outlive its parent before it is released.
-fn protect() -> Result<()> {
+/// Nobody may look into this process (`hide`), and it must not outlive its parent before it is released.
+fn protect(hide: bool) -> Result<()> {
     let step = "cannot protect init";
     // Before any namespace is joined (CVE-2016-9962); inherited, but cheap to be sure of.
-    sys::ids::set_dumpable(false).step(step)?;
+    sys::ids::set_dumpable(!hide).step(step)?;
     sys::ids::set_parent_death_signal(Signal::SIGKILL as i32).step(step)?;
     sys::process::default_signals();
     sys::fd::cloexec_range(3, u32::MAX).step(step)

@@ -9,13 +9,14 @@ use nix::errno::Errno;
 use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat2};
 use nix::sys::stat::{FchmodatFlags, SFlag, fstat};
 use nix::sys::statfs::{PROC_SUPER_MAGIC, fstatfs};
+use nix::sys::statvfs::{FsFlags, fstatvfs};
 
 use super::namespaces::own_cgroups;
 use super::sources::Sources;
 use super::{copyup, overlay};
 use crate::cgroup;
 use crate::error::{Error, Result, Step};
-use crate::spec::plan::{Mount, MountKind, Plan};
+use crate::spec::plan::{Mount, MountAttr, MountKind, Plan};
 use crate::sys::mount::{self, FsContext};
 use crate::sys::path::{Create, Root, is_type, read_link};
 use crate::sys::procfs::Procfs;
@@ -130,9 +131,7 @@ fn bind(root: &Root, m: &Mount, source: &Path, recursive: bool, given: Option<&O
             .map_err(|e| Error::sys("cannot bind", e).message(format!("source {}", source.display())))?,
     };
     let stat = fstat(&tree).step("cannot stat the mount source")?;
-    if !m.attr.is_empty() {
-        mount::set_attr(&tree, m.attr.set, m.attr.clear, 0, false).step("cannot set mount attributes")?;
-    }
+    set_attributes(&tree, m.attr)?;
     let create = if is_type(&stat, SFlag::S_IFDIR) { Create::Dir } else { Create::File };
     let to = destination(root, m, create)?;
     guard_proc(m, &tree, &to)?;
@@ -289,10 +288,46 @@ fn bind_host_cgroup(m: &Mount) -> Result<OwnedFd> {
         cgroup::mount_point().ok_or_else(|| Error::new("cannot mount cgroup: the host has no cgroup v2 hierarchy"))?;
     let path = CString::new(host.as_os_str().as_bytes()).map_err(|_| Error::new("NUL byte in a path"))?;
     let tree = mount::clone_tree_at(&path, false, true).step_at("cannot bind", host)?;
-    if !m.attr.is_empty() {
-        mount::set_attr(&tree, m.attr.set, m.attr.clear, 0, false).step("cannot set mount attributes")?;
+    set_attributes(&tree, m.attr).map(|()| tree)
+}
+
+/// Changes the attributes of one mount. Those that a user namespace's mount
+/// table has inherited can be added to there, and not be taken away
+/// (mount_namespaces(7), "Restrictions on mount namespaces"): they stay, as
+/// with runc and crun.
+fn set_attributes(mount: &OwnedFd, attr: MountAttr) -> Result<()> {
+    let step = "cannot set mount attributes";
+    if attr.is_empty() {
+        return Ok(());
     }
-    Ok(tree)
+    match mount::set_attr(mount, attr.set, attr.clear, 0, false) {
+        Err(Errno::EPERM) => {
+            let stay = locked(mount).step(step)?;
+            // No access time may replace another: what was asked for goes.
+            let (set, clear) = match stay & libc::MOUNT_ATTR__ATIME {
+                0 => (attr.set, attr.clear),
+                _ => (attr.set & !ACCESS_TIME, attr.clear & !ACCESS_TIME),
+            };
+            mount::set_attr(mount, set, clear & !stay, 0, false).step(step)
+        }
+        done => done.step(step),
+    }
+}
+
+/// All that says how access times are kept.
+const ACCESS_TIME: u64 = libc::MOUNT_ATTR__ATIME | libc::MOUNT_ATTR_NODIRATIME;
+
+/// The attributes a mount has, as far as they can be locked.
+fn locked(mount: &OwnedFd) -> nix::Result<u64> {
+    let flags = fstatvfs(mount)?.flags();
+    let pairs = [
+        (FsFlags::ST_RDONLY, libc::MOUNT_ATTR_RDONLY),
+        (FsFlags::ST_NOSUID, libc::MOUNT_ATTR_NOSUID),
+        (FsFlags::ST_NODEV, libc::MOUNT_ATTR_NODEV),
+        (FsFlags::ST_NOEXEC, libc::MOUNT_ATTR_NOEXEC),
+    ];
+    let has = pairs.iter().filter(|(flag, _)| flags.contains(*flag)).fold(0, |all, (_, attr)| all | attr);
+    Ok(has | ACCESS_TIME)
 }
 
 /// `remount`: what is mounted there changes its attributes.
@@ -301,6 +336,5 @@ fn existing(root: &Root, m: &Mount) -> Result<OwnedFd> {
     if !mount::mount_identity(fd.as_fd()).step("cannot stat the mount")?.1 {
         return Err(Error::new("cannot remount: nothing is mounted there"));
     }
-    mount::set_attr(&fd, m.attr.set, m.attr.clear, 0, false).step("cannot set mount attributes")?;
-    Ok(fd)
+    set_attributes(&fd, m.attr).map(|()| fd)
 }

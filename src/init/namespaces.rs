@@ -4,11 +4,13 @@ use std::os::fd::OwnedFd;
 
 use nix::fcntl::OFlag;
 
+use super::Common;
 use super::credentials::of_process;
-use super::sync::{Channel, Message};
+use super::sync::Message;
 use crate::error::{Error, Result, Step};
 use crate::net;
 use crate::spec::plan::{NamespaceKind, Plan, TimeOffset};
+use crate::sys::ids::Visible;
 use crate::sys::process::{join, unshare};
 use crate::sys::procfs::Procfs;
 
@@ -25,8 +27,7 @@ pub const BY_CLONE: [NamespaceKind; 3] = [NamespaceKind::User, NamespaceKind::Pi
 pub fn enter(
     plan: &Plan,
     join_fds: &[(usize, NamespaceKind, OwnedFd)],
-    proc: &Procfs,
-    channel: &Channel,
+    common: &Common,
 ) -> Result<()> {
     for (index, kind, fd) in join_fds {
         // These two were entered by being born in them.
@@ -43,7 +44,7 @@ pub fn enter(
     let with_offsets = plan.namespaces.is_new(NamespaceKind::Time);
     if with_offsets {
         new &= !NamespaceKind::Time.clone_flag();
-        enter_time(plan, proc, channel)?;
+        enter_time(plan, common)?;
     }
     if new != 0 {
         unshare(new).step("cannot make the namespaces")?;
@@ -71,12 +72,18 @@ pub fn own_cgroups(plan: &Plan, proc: &Procfs) -> nix::Result<bool> {
 
 /// A new time namespace takes its offsets before the first process enters it,
 /// so it is made for children, set up, and then entered by its fd (time_namespaces(7)).
-fn enter_time(plan: &Plan, proc: &Procfs, channel: &Channel) -> Result<()> {
+fn enter_time(plan: &Plan, common: &Common) -> Result<()> {
+    let proc = &common.procfs;
     unshare(NamespaceKind::Time.clone_flag()).step("cannot make the time namespace")?;
+    // Our own file under /proc is the machine's root's, because we hide.
     match plan.namespaces.has(NamespaceKind::User) {
         _ if plan.time_offsets.is_empty() => {}
-        // Our own file under /proc is the machine's root's, because we hide.
-        true => channel.ask(&Message::SetTimeOffsets)?,
+        true if common.rootless && plan.namespaces.is_new(NamespaceKind::User) => {
+            // Nobody else is in this user namespace.
+            let _visible = Visible::now().step("cannot set the time offset")?;
+            set_time_offsets(&plan.time_offsets, proc, 0)?;
+        }
+        true => common.channel.ask(&Message::SetTimeOffsets)?,
         false => set_time_offsets(&plan.time_offsets, proc, 0)?,
     }
     let fd = proc

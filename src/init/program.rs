@@ -134,7 +134,7 @@ impl Program {
         // Under the filter no memory can be had, so this comes first.
         let program = kernel::Exec::new(&self.path, &process.args, &self.env);
         if let Some(filter) = &common.filter {
-            seccomp::load(filter, process, &common.channel)?;
+            seccomp::load(filter, process, common)?;
         }
         let errno = program.go();
         Err(exec_error(&self.path, errno))

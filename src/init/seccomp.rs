@@ -3,6 +3,7 @@
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, fcntl};
 
+use super::Common;
 use super::sync::{Channel, Message};
 use crate::error::{Error, Result, Step};
 use crate::seccomp::Filter;
@@ -23,7 +24,8 @@ pub fn needed_right(filter: Option<&Filter>, process: &Process) -> u64 {
 ///
 /// # Errors
 /// Names the field and the errno.
-pub fn load(filter: &Filter, process: &Process, channel: &Channel) -> Result<()> {
+pub fn load(filter: &Filter, process: &Process, common: &Common) -> Result<()> {
+    let channel = &common.channel;
     let step = "cannot load the seccomp filter";
     let field = |e: Error| e.in_field("linux.seccomp");
     let listener = filter.setup.listener.as_ref();
@@ -33,6 +35,11 @@ pub fn load(filter: &Filter, process: &Process, channel: &Channel) -> Result<()>
     }
     if listener.is_some() {
         flags |= seccomp::NEW_LISTENER;
+        if common.rootless {
+            // An unprivileged user may take nothing from a process that hides.
+            // This one has only the program's rights left, and no directory open.
+            ids::set_dumpable(true).step(step)?;
+        }
         channel.send(&Message::Listener(next_number(channel).step(step)?))?;
     }
     let number = seccomp::load(&filter.program, flags).map_err(|e| field(refused(step, e)))?;

@@ -1,6 +1,5 @@
 //! User namespaces that nobody lives in: maps for id-mapped mounts.
 
-use std::ffi::CString;
 use std::os::fd::OwnedFd;
 
 use nix::fcntl::OFlag;
@@ -21,7 +20,11 @@ pub fn with_maps(maps: &IdMaps, proc: &Procfs) -> Result<OwnedFd> {
     match process::fork(NamespaceKind::User.clone_flag(), None).step(STEP)? {
         Fork::Child => process::do_nothing(),
         Fork::Parent { pid, pidfd } => {
-            let made = write_maps(pid, maps, proc).and_then(|()| of(pid, proc));
+            let maps = [("gid_map", &maps.gid, "gidMappings"), ("uid_map", &maps.uid, "uidMappings")];
+            let written = maps.iter().try_for_each(|(file, map, name)| {
+                write_map(pid, file, map, proc).map_err(|e| e.message(*name))
+            });
+            let made = written.and_then(|()| of(pid, proc));
             let _ = process::pidfd_kill(&pidfd, libc::SIGKILL);
             let _ = process::wait(&pidfd);
             made
@@ -29,17 +32,13 @@ pub fn with_maps(maps: &IdMaps, proc: &Procfs) -> Result<OwnedFd> {
     }
 }
 
-/// Writes the maps of a process's new user namespace.
+/// Writes `uid_map` or `gid_map` of a process's new user namespace.
 ///
 /// # Errors
-/// Names the map and the errno.
-pub fn write_maps(pid: i32, maps: &IdMaps, proc: &Procfs) -> Result<()> {
-    for (file, map, field) in [("gid_map", &maps.gid, "gidMappings"), ("uid_map", &maps.uid, "uidMappings")] {
-        proc.write(&credentials::of_process(pid, file)?, IdMaps::text(map).as_bytes())
-            .step("cannot write the id map")
-            .map_err(|e| e.message(field))?;
-    }
-    Ok(())
+/// The errno of the write (user_namespaces(7)).
+pub fn write_map(pid: i32, file: &str, map: &[IdRange], proc: &Procfs) -> Result<()> {
+    let text = IdMaps::text(map);
+    proc.write(&credentials::of_process(pid, file)?, text.as_bytes()).step("cannot write the id map")
 }
 
 /// The maps of the user namespace a process is in.
@@ -62,11 +61,10 @@ pub fn of_process(pid: i32, proc: &Procfs) -> Result<IdMaps> {
     Ok(IdMaps { uid: read("uid_map")?, gid: read("gid_map")? })
 }
 
-/// The user namespace of a process.
+/// The user namespace of a process, 0 for this one.
 ///
 /// # Errors
 /// The errno of opening it.
 pub fn of(pid: i32, proc: &Procfs) -> Result<OwnedFd> {
-    let dir = CString::new(format!("{pid}/ns")).map_err(|_| Error::new(STEP))?;
-    proc.magic_link(&dir, c"user", OFlag::O_RDONLY).step("cannot open the user namespace")
+    proc.magic_link(&credentials::of_process(pid, "ns")?, c"user", OFlag::O_RDONLY).step("cannot open the user namespace")
 }

@@ -3,24 +3,19 @@
 use serde_json::{Value, json};
 
 use super::OCI_VERSION;
-use crate::{Error, Result};
 
-/// The default config.
-///
-/// # Errors
-/// `rootless`: such a config needs a user namespace, which is not supported yet.
-pub fn template(rootless: bool) -> Result<Value> {
-    if rootless {
-        return Err(Error::new("--rootless").message("not supported yet"));
-    }
-    Ok(json!({
+/// The default config. With the user and group ids of somebody without
+/// privileges, one that they can run: in a user namespace in which they are
+/// root and there is nobody else, on the host's network, without limits.
+pub fn template(user: Option<(u32, u32)>) -> Value {
+    json!({
         "ociVersion": OCI_VERSION,
         "process": process(),
         "root": {"path": "rootfs", "readonly": true},
         "hostname": "orlop",
-        "mounts": mounts(),
-        "linux": linux(),
-    }))
+        "mounts": mounts(user.is_some()),
+        "linux": linux(user),
+    })
 }
 
 fn process() -> Value {
@@ -38,7 +33,16 @@ fn process() -> Value {
     })
 }
 
-fn mounts() -> Value {
+fn mounts(rootless: bool) -> Value {
+    // There is no group 5 where only one is mapped.
+    let mut terminals = vec!["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620"];
+    // Who does not own the network namespace may not mount a sysfs, which shows it.
+    let sysfs = if rootless {
+        json!({"destination": "/sys", "type": "bind", "source": "/sys", "options": ["rbind", "nosuid", "noexec", "nodev", "rro"]})
+    } else {
+        terminals.push("gid=5");
+        json!({"destination": "/sys", "type": "sysfs", "source": "sysfs", "options": ["nosuid", "noexec", "nodev", "ro"]})
+    };
     json!([
         {"destination": "/proc", "type": "proc", "source": "proc"},
         {
@@ -47,7 +51,7 @@ fn mounts() -> Value {
         },
         {
             "destination": "/dev/pts", "type": "devpts", "source": "devpts",
-            "options": ["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"],
+            "options": terminals,
         },
         {
             "destination": "/dev/shm", "type": "tmpfs", "source": "shm",
@@ -57,10 +61,7 @@ fn mounts() -> Value {
             "destination": "/dev/mqueue", "type": "mqueue", "source": "mqueue",
             "options": ["nosuid", "noexec", "nodev"],
         },
-        {
-            "destination": "/sys", "type": "sysfs", "source": "sysfs",
-            "options": ["nosuid", "noexec", "nodev", "ro"],
-        },
+        sysfs,
         {
             "destination": "/sys/fs/cgroup", "type": "cgroup", "source": "cgroup",
             "options": ["nosuid", "noexec", "nodev", "relatime", "ro"],
@@ -68,16 +69,24 @@ fn mounts() -> Value {
     ])
 }
 
-fn linux() -> Value {
-    let namespaces = ["pid", "network", "ipc", "uts", "mount", "cgroup"].map(|kind| json!({"type": kind}));
-    json!({
+fn linux(user: Option<(u32, u32)>) -> Value {
+    let kinds = |kinds: &[&str]| kinds.iter().map(|kind| json!({"type": kind})).collect::<Vec<_>>();
+    let mut linux = json!({
+        "namespaces": kinds(&["pid", "network", "ipc", "uts", "mount", "cgroup"]),
         "resources": {"devices": [{"allow": false, "access": "rwm"}]},
-        "namespaces": namespaces,
         "maskedPaths": [
             "/proc/acpi", "/proc/asound", "/proc/interrupts", "/proc/kcore", "/proc/keys", "/proc/latency_stats",
             "/proc/timer_list", "/proc/timer_stats", "/proc/sched_debug", "/proc/scsi", "/sys/devices/virtual/powercap",
             "/sys/firmware",
         ],
         "readonlyPaths": ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"],
-    })
+    });
+    if let Some((uid, gid)) = user {
+        let only = |id: u32| json!([{"containerID": 0, "hostID": id, "size": 1}]);
+        linux["namespaces"] = json!(kinds(&["pid", "ipc", "uts", "mount", "cgroup", "user"]));
+        linux["uidMappings"] = only(uid);
+        linux["gidMappings"] = only(gid);
+        linux.as_object_mut().map(|members| members.remove("resources"));
+    }
+    linux
 }

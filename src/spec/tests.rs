@@ -5,11 +5,11 @@ use std::path::Path;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use super::plan::NamespaceKind;
+use super::plan::{IdMaps, NamespaceKind};
 use super::*;
 
 fn base() -> Value {
-    template(false).unwrap()
+    template(None)
 }
 
 fn run(config: &Value) -> Result<Loaded> {
@@ -42,7 +42,18 @@ fn the_template_has_no_faults() {
     assert_eq!(plan.cgroup.devices.as_ref().unwrap().len(), 1);
     let saved: Value = serde_json::from_str(&loaded.process_json.unwrap()).unwrap();
     assert_eq!(saved.get("args"), Some(&json!(["sh"])));
-    assert!(template(true).unwrap_err().to_string().contains("not supported yet"));
+}
+
+#[test]
+fn the_template_of_a_user() {
+    let config = template(Some((1000, 1001)));
+    let plan = run(&config).unwrap().plan;
+    assert_eq!(plan.warnings, [""; 0]);
+    assert!(plan.namespaces.is_new(NamespaceKind::User) && !plan.namespaces.has(NamespaceKind::Network));
+    assert_eq!((IdMaps::text(&plan.ids.uid).as_str(), IdMaps::text(&plan.ids.gid).as_str()), ("0 1000 1\n", "0 1001 1\n"));
+    assert!(plan.cgroup.settings.is_empty() && plan.cgroup.devices.is_none());
+    // No group but the one there is.
+    assert!(!config.to_string().contains("gid=5") && base().to_string().contains("gid=5"));
 }
 
 #[test]

@@ -146,6 +146,37 @@ pub fn set_dumpable(on: bool) -> nix::Result<()> {
     prctl(libc::PR_SET_DUMPABLE, on.into(), 0).map(drop)
 }
 
+/// Are we without rights over the machine: a user, or root of a user namespace?
+/// The initial one maps all ids onto themselves. Without /proc there is no user
+/// namespace we could know of.
+pub fn is_users() -> bool {
+    let map = || std::fs::read_to_string("/proc/self/uid_map");
+    !nix::unistd::geteuid().is_root()
+        || map().is_ok_and(|map| !map.split_ascii_whitespace().eq(["0", "0", "4294967295"]))
+}
+
+/// This process does not hide until this is dropped. A process that hides has
+/// files in /proc that belong to the machine's root (proc(5)), which an
+/// unprivileged user cannot even open of its own.
+#[derive(Debug)]
+pub struct Visible(());
+
+impl Visible {
+    /// Shows itself, to the same user's processes.
+    ///
+    /// # Errors
+    /// The errno of prctl(2).
+    pub fn now() -> nix::Result<Self> {
+        set_dumpable(true).map(|()| Self(()))
+    }
+}
+
+impl Drop for Visible {
+    fn drop(&mut self) {
+        let _ = set_dumpable(false);
+    }
+}
+
 /// `PR_SET_PDEATHSIG`: the signal sent when the parent dies, 0 for none.
 ///
 /// # Errors

@@ -141,6 +141,12 @@ impl Manager {
         self.call("SetUnitProperties", vec![text(unit), Value::Bool(true), encode(properties)]).map(drop)
     }
 
+    /// Moves a process into a unit's cgroup.
+    pub fn attach(&mut self, unit: &str, pid: u32) -> Result<(), Failure> {
+        let pids = Value::Array("u".to_owned(), vec![Value::U32(pid)]);
+        self.call("AttachProcessesToUnit", vec![text(unit), text(""), pids]).map(drop)
+    }
+
     /// Takes a failed unit away, so that its name is free.
     pub fn reset(&mut self, unit: &str) -> Result<(), Failure> {
         allow_missing(self.call("ResetFailedUnit", vec![text(unit)]).map(drop))

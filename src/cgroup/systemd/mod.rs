@@ -50,6 +50,13 @@ impl Unit {
         tell(&mut manager, &self.name, &properties)
     }
 
+    /// Has systemd move a process into it.
+    pub fn adopt(&self, pid: i32) -> Result<()> {
+        let mut manager = Manager::open(&self.bus, None)?;
+        let failure = |f| refused("systemd does not move the process into the unit", &self.name, &[], f);
+        manager.attach(&self.name, pid.unsigned_abs()).map_err(failure)
+    }
+
     /// Stops it, and waits until it is gone.
     pub fn stop(&self) -> Result<()> {
         Manager::open(&self.bus, None)?.stop(&self.name)
@@ -86,7 +93,7 @@ impl Start {
         annotations: &BTreeMap<String, String>,
         interrupt: BorrowedFd<'_>,
     ) -> Result<Self> {
-        let user = !nix::unistd::geteuid().is_root() || super::devices::in_user_namespace();
+        let user = sys::ids::is_users();
         let place = Place::new(path, id, user)?;
         let annotations = properties::from_annotations(annotations)?;
         let addresses = bus::addresses(user, |name| std::env::var(name).ok())?;
