@@ -44,10 +44,13 @@ fn tester_case() -> Case {
     c.owned_by(known.uid, known.gid);
     for (field, own) in [("/linux/uidMappings", known.uid), ("/linux/gidMappings", known.gid)] {
         let (first, count) = known.range;
-        c.set(field, json!([
-            { "containerID": 0, "hostID": own, "size": 1 },
-            { "containerID": 1, "hostID": first, "size": count },
-        ]));
+        c.set(
+            field,
+            json!([
+                { "containerID": 0, "hostID": own, "size": 1 },
+                { "containerID": 1, "hostID": first, "size": count },
+            ]),
+        );
     }
     c
 }
@@ -85,7 +88,10 @@ fn the_whole_life() {
     let detached = c.dir.join("pid");
     c.exec(&["-d", "--pid-file", detached.to_str().unwrap()], &["/bin/sleep", "1000"]).go().ok();
     let pid = fs::read_to_string(&detached).unwrap();
-    assert_eq!(fs::read_link(format!("/proc/{pid}/ns/pid")).unwrap(), fs::read_link(format!("/proc/{}/ns/pid", c.pid())).unwrap());
+    assert_eq!(
+        fs::read_link(format!("/proc/{pid}/ns/pid")).unwrap(),
+        fs::read_link(format!("/proc/{}/ns/pid", c.pid())).unwrap()
+    );
     c.kill("KILL").ok();
     c.wait_status("stopped");
     c.verb("delete").ok();
@@ -156,7 +162,8 @@ fn masks_and_binds() {
 #[test]
 fn attributes_of_the_process() {
     let mut c = case();
-    c.set("/process/oomScoreAdj", 500).set("/process/rlimits", json!([{ "type": "RLIMIT_NOFILE", "soft": 100, "hard": 200 }]));
+    c.set("/process/oomScoreAdj", 500)
+        .set("/process/rlimits", json!([{ "type": "RLIMIT_NOFILE", "soft": 100, "hard": 200 }]));
     c.push("/linux/namespaces", json!({ "type": "time" }));
     c.set("/linux/timeOffsets", json!({ "boottime": { "secs": 100_000_000 } }));
     c.args(&["/bin/sleep", "1000"]);
@@ -195,10 +202,13 @@ fn it_takes_a_user_namespace() {
 #[test]
 fn ids_of_others() {
     let mut c = case();
-    c.set("/linux/uidMappings", json!([
-        { "containerID": 0, "hostID": UID, "size": 1 },
-        { "containerID": 1, "hostID": 300_000, "size": 1000 },
-    ]));
+    c.set(
+        "/linux/uidMappings",
+        json!([
+            { "containerID": 0, "hostID": UID, "size": 1 },
+            { "containerID": 1, "hostID": 300_000, "size": 1000 },
+        ]),
+    );
     let failed = c.create().exits(1);
     match host::program("newuidmap") {
         Ok(()) => failed.says(&[
@@ -289,7 +299,9 @@ fn in_somebodys_user_namespace() {
     let mut c = nested();
     c.push("/linux/resources/devices", json!({ "allow": false, "access": "rwm" }));
     c.set("/process/oomScoreAdj", 300);
-    c.sh("id -u; cat /proc/self/uid_map; echo hello >/dev/null && echo null; cat /proc/self/oom_score_adj; touch /mine");
+    c.sh(
+        "id -u; cat /proc/self/uid_map; echo hello >/dev/null && echo null; cat /proc/self/oom_score_adj; touch /mine",
+    );
     let out = inside(&c, &["run", "--bundle", c.bundle.to_str().unwrap(), &c.id]).go().ok();
     let words: Vec<&str> = out.stdout.split_whitespace().collect();
     assert_eq!(words, ["0", "0", "12345", "1", "null", "300"]);
@@ -368,7 +380,10 @@ fn limits_by_the_users_systemd() {
     // The later verbs find it all by themselves.
     c.verb("start").ok();
     let own = fs::read_to_string(format!("/proc/{}/cgroup", c.pid())).unwrap();
-    assert!(own.contains(&format!("user@{uid}.service")) && own.trim_end().ends_with(&format!("orlop-{}.scope", c.id)), "{own}");
+    assert!(
+        own.contains(&format!("user@{uid}.service")) && own.trim_end().ends_with(&format!("orlop-{}.scope", c.id)),
+        "{own}"
+    );
     let dir = Path::new("/sys/fs/cgroup").join(own.trim_end().trim_start_matches("0::/"));
     assert_eq!(fs::read_to_string(dir.join("memory.max")).unwrap().trim(), (64 << 20).to_string());
     assert_eq!(fs::read_to_string(dir.join("pids.max")).unwrap().trim(), "20");

@@ -8,9 +8,9 @@ use clap::{Args, Command};
 use super::scan::{self, Scan};
 use super::values::any_path;
 use crate::container::{Manager, Runtime};
-use crate::sys::ids::is_users;
 use crate::error::{Error, Result, Step};
 use crate::log;
+use crate::sys::ids::is_users;
 
 /// The version of the runtime-spec this implements.
 pub(super) const SPEC_VERSION: &str = "1.3.0";

@@ -18,7 +18,9 @@ use super::outputs::{Outputs, check_terminal};
 use super::rootless::OomScore;
 use super::start::poststart;
 use super::state::{Own, STATE_VERSION, SavedConfig, State};
-use super::{CreateOptions, Manager, RunOptions, Runtime, check_id, delete, kill, notify, preflight, protect, rootless};
+use super::{
+    CreateOptions, Manager, RunOptions, Runtime, check_id, delete, kill, notify, preflight, protect, rootless,
+};
 use crate::cgroup::{self, Cgroup};
 use crate::error::{Error, Result, Step};
 use crate::hooks::{self, HookState};

@@ -44,10 +44,12 @@ pub fn exec(rt: &Runtime, o: &ExecOptions) -> Result<i32> {
     check_terminal(process.terminal, o.console_socket.is_some(), o.detach)?;
     let procfs = Procfs::open().step_at("cannot open procfs", "/proc")?;
     preflight::security_modules(&mut process, &procfs)?;
-    preflight::missing_capabilities(&process).iter().for_each(|w| log::warn(w));
+    // In a user namespace of the container's own it has all of them.
+    let ours = Some(&process).filter(|_| state.orlop.ids.is_empty());
+    ours.map(preflight::missing_capabilities).iter().flatten().for_each(|w| log::warn(w));
     spec::check_ids(&process, &state.orlop.ids)?;
     let filter = handle.filter(&state)?;
-    filter.as_ref().map_or(Ok(()), |filter| preflight::seccomp(filter, Some(&process)))?;
+    filter.as_ref().map_or(Ok(()), |filter| preflight::seccomp(filter, ours))?;
     let mut outputs = Outputs::open(o.pid_file.as_deref(), o.console_socket.as_deref(), o.pidfd_socket.as_deref())?;
     let pair = if process.terminal && !o.detach { Some(console_pair()?) } else { None };
     let (ours, theirs) = pair.map_or((None, None), |(a, b)| (Some(a), Some(b)));
@@ -189,7 +191,8 @@ impl Joining<'_> {
         match forked? {
             Fork::Child => {
                 std::mem::forget(score);
-                let entered = NamespaceKind::Pid.clone_flag() | if early { NamespaceKind::User.clone_flag() } else { 0 };
+                let entered =
+                    NamespaceKind::Pid.clone_flag() | if early { NamespaceKind::User.clone_flag() } else { 0 };
                 self.become_process(theirs, differing & !entered, differs(NamespaceKind::User), root)
             }
             Fork::Parent { pid, pidfd } => Ok(Child::new(pid, pidfd, ours)),

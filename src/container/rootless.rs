@@ -35,10 +35,8 @@ struct Kind {
     granted: &'static str,
 }
 
-const USERS: Kind =
-    Kind { field: "linux.uidMappings", file: "uid_map", program: "newuidmap", granted: "/etc/subuid" };
-const GROUPS: Kind =
-    Kind { field: "linux.gidMappings", file: "gid_map", program: "newgidmap", granted: "/etc/subgid" };
+const USERS: Kind = Kind { field: "linux.uidMappings", file: "uid_map", program: "newuidmap", granted: "/etc/subuid" };
+const GROUPS: Kind = Kind { field: "linux.gidMappings", file: "gid_map", program: "newgidmap", granted: "/etc/subgid" };
 
 /// Are we a user without privileges? Root of a user namespace is not: within
 /// it, it has them all.
@@ -60,7 +58,10 @@ pub fn check(plan: &Plan) -> Vec<Error> {
         return Vec::new();
     }
     let maps = [(&USERS, &plan.ids.uid, geteuid().as_raw()), (&GROUPS, &plan.ids.gid, getegid().as_raw())];
-    maps.into_iter().filter(|(_, map, own)| !is_only(map, *own)).flat_map(|(kind, map, own)| kind.check(map, own)).collect()
+    maps.into_iter()
+        .filter(|(_, map, own)| !is_only(map, *own))
+        .flat_map(|(kind, map, own)| kind.check(map, own))
+        .collect()
 }
 
 /// A map of one id, our own: it takes no help (user_namespaces(7), "Defining user and group ID mappings").
@@ -113,9 +114,8 @@ impl Kind {
 /// # Errors
 /// Names the field and the errno, or what newuidmap(1) says.
 pub fn write_maps(pid: i32, maps: &IdMaps, proc: &Procfs, interrupt: BorrowedFd<'_>) -> Result<()> {
-    let direct = |kind: &Kind, map: &[IdRange]| {
-        userns::write_map(pid, kind.file, map, proc).map_err(|e| e.in_field(kind.field))
-    };
+    let direct =
+        |kind: &Kind, map: &[IdRange]| userns::write_map(pid, kind.file, map, proc).map_err(|e| e.in_field(kind.field));
     if !is() {
         return direct(&GROUPS, &maps.gid).and_then(|()| direct(&USERS, &maps.uid));
     }
@@ -172,7 +172,8 @@ fn find(program: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let dirs = [path.as_os_str(), PLACES.as_ref()].map(|list| std::env::split_paths(list).collect::<Vec<_>>());
     let runs = |path: &PathBuf| {
-        std::ffi::CString::new(path.as_os_str().as_bytes()).is_ok_and(|path| crate::sys::process::may_execute(&path).is_ok())
+        std::ffi::CString::new(path.as_os_str().as_bytes())
+            .is_ok_and(|path| crate::sys::process::may_execute(&path).is_ok())
     };
     dirs.into_iter().flatten().filter(|dir| dir.is_absolute()).map(|dir| dir.join(program)).find(runs)
 }
@@ -180,7 +181,8 @@ fn find(program: &str) -> Option<PathBuf> {
 /// Are ranges granted by something else than the files (nsswitch.conf(5), `subid`)?
 fn elsewhere() -> bool {
     let conf = std::fs::read_to_string("/etc/nsswitch.conf").unwrap_or_default();
-    conf.lines().any(|line| line.trim_start().strip_prefix("subid").is_some_and(|rest| rest.trim_start().starts_with(':')))
+    conf.lines()
+        .any(|line| line.trim_start().strip_prefix("subid").is_some_and(|rest| rest.trim_start().starts_with(':')))
 }
 
 /// Our name in `/etc/passwd`.
@@ -220,7 +222,8 @@ fn covers(ranges: &[(u64, u64)], wanted: &IdRange) -> bool {
 mod tests {
     use super::*;
 
-    const TEXT: &str = "root:1:2\nada:100000:1000\n# ada:7:7\n 1000:101000:500\nada:300000\nada:x:5\nbob:200000:65536\n";
+    const TEXT: &str =
+        "root:1:2\nada:100000:1000\n# ada:7:7\n 1000:101000:500\nada:300000\nada:x:5\nbob:200000:65536\n";
 
     #[test]
     fn ranges() {

@@ -24,11 +24,7 @@ pub const BY_CLONE: [NamespaceKind; 3] = [NamespaceKind::User, NamespaceKind::Pi
 ///
 /// # Errors
 /// Names the namespace and its field.
-pub fn enter(
-    plan: &Plan,
-    join_fds: &[(usize, NamespaceKind, OwnedFd)],
-    common: &Common,
-) -> Result<()> {
+pub fn enter(plan: &Plan, join_fds: &[(usize, NamespaceKind, OwnedFd)], common: &Common) -> Result<()> {
     for (index, kind, fd) in join_fds {
         // These two were entered by being born in them.
         if !matches!(kind, NamespaceKind::Pid | NamespaceKind::User) {

@@ -21,9 +21,9 @@ pub fn with_maps(maps: &IdMaps, proc: &Procfs) -> Result<OwnedFd> {
         Fork::Child => process::do_nothing(),
         Fork::Parent { pid, pidfd } => {
             let maps = [("gid_map", &maps.gid, "gidMappings"), ("uid_map", &maps.uid, "uidMappings")];
-            let written = maps.iter().try_for_each(|(file, map, name)| {
-                write_map(pid, file, map, proc).map_err(|e| e.message(*name))
-            });
+            let written = maps
+                .iter()
+                .try_for_each(|(file, map, name)| write_map(pid, file, map, proc).map_err(|e| e.message(*name)));
             let made = written.and_then(|()| of(pid, proc));
             let _ = process::pidfd_kill(&pidfd, libc::SIGKILL);
             let _ = process::wait(&pidfd);
@@ -66,5 +66,6 @@ pub fn of_process(pid: i32, proc: &Procfs) -> Result<IdMaps> {
 /// # Errors
 /// The errno of opening it.
 pub fn of(pid: i32, proc: &Procfs) -> Result<OwnedFd> {
-    proc.magic_link(&credentials::of_process(pid, "ns")?, c"user", OFlag::O_RDONLY).step("cannot open the user namespace")
+    proc.magic_link(&credentials::of_process(pid, "ns")?, c"user", OFlag::O_RDONLY)
+        .step("cannot open the user namespace")
 }

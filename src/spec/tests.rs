@@ -50,7 +50,10 @@ fn the_template_of_a_user() {
     let plan = run(&config).unwrap().plan;
     assert_eq!(plan.warnings, [""; 0]);
     assert!(plan.namespaces.is_new(NamespaceKind::User) && !plan.namespaces.has(NamespaceKind::Network));
-    assert_eq!((IdMaps::text(&plan.ids.uid).as_str(), IdMaps::text(&plan.ids.gid).as_str()), ("0 1000 1\n", "0 1001 1\n"));
+    assert_eq!(
+        (IdMaps::text(&plan.ids.uid).as_str(), IdMaps::text(&plan.ids.gid).as_str()),
+        ("0 1000 1\n", "0 1001 1\n")
+    );
     assert!(plan.cgroup.settings.is_empty() && plan.cgroup.devices.is_none());
     // No group but the one there is.
     assert!(!config.to_string().contains("gid=5") && base().to_string().contains("gid=5"));

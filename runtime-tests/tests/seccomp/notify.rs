@@ -94,6 +94,25 @@ fn no_program_has_the_listener() {
     }
 }
 
+/// Who has no rights over a process that hides gets its listener all the same.
+#[test]
+fn of_a_user_without_privileges() {
+    for unprivileged in [true, false] {
+        let (mut c, agent) = asking(&["mkdir", "mkdirat"]);
+        c.owned_by(12_345, 12_346).set("/process/noNewPrivileges", unprivileged);
+        sys::chown(&agent.path, 12_345, 12_346);
+        c.args(&["/bin/sleep", "1000"]);
+        c.start();
+        drop(agent.accept());
+        let exec = c.exec(&[], &["/bin/mkdir", "/tmp/d"]).spawn();
+        let serving = serve(agent.accept().listener, let_through);
+        exec.wait().ok();
+        assert!(!serving.join().unwrap().is_empty(), "it was asked");
+        assert!(c.rootfs("/tmp/d").is_dir());
+        c.delete();
+    }
+}
+
 /// What the agent makes for a container that may not make anything itself.
 #[test]
 fn an_agent_makes_directories_and_devices() {
