@@ -79,7 +79,7 @@ impl Kind {
         let (Ok(granted), false) = (std::fs::read_to_string(self.granted), elsewhere()) else { return Vec::new() };
         let (name, uid) = (user_name(), geteuid().as_raw());
         let ours = ranges_of(&granted, name.as_deref(), uid);
-        let others = map.iter().enumerate().filter(|(_, r)| !(r.host == own && r.size == 1) && !covers(&ours, r));
+        let others = map.iter().enumerate().filter(|(_, r)| (r.host != own || r.size != 1) && !covers(&ours, r));
         let who = name.unwrap_or_else(|| uid.to_string());
         let fault = |(i, range): (usize, &IdRange)| {
             let last = u64::from(range.host) + u64::from(range.size) - 1;
