@@ -4,6 +4,7 @@
 
 mod containerd;
 mod docker;
+mod identities;
 mod podman;
 mod side_by_side;
 

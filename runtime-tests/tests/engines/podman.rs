@@ -7,13 +7,13 @@ use runtime_tests::{Case, Cmd, paths, require};
 use super::{IMAGE, Manager, Profile, assert_gone, assert_limits, cgroup_of, engines, offered, program};
 
 /// podman with the runtime and the manager, and a subcommand.
-fn podman(c: &Case, manager: Manager, args: &[&str]) -> Cmd {
+pub fn podman(c: &Case, manager: Manager, args: &[&str]) -> Cmd {
     let manager = if manager == Manager::Systemd { "systemd" } else { "cgroupfs" };
     program(c, "podman").arg("--runtime").arg(paths::orlop()).args(["--cgroup-manager", manager]).args(args)
 }
 
 /// `podman run`.
-fn podman_run(c: &Case, manager: Manager, flags: &[&str], command: &[&str]) -> Cmd {
+pub fn podman_run(c: &Case, manager: Manager, flags: &[&str], command: &[&str]) -> Cmd {
     podman(c, manager, &["run", "--network=none"]).args(flags).arg(IMAGE).args(command)
 }
 

@@ -1,0 +1,163 @@
+//! Other identities: rootless podman, user namespaces that engines make or
+//! choose, and engines inside of containers.
+
+use std::fs;
+use std::sync::OnceLock;
+
+use runtime_tests::{Case, Cmd, paths, require};
+
+use super::podman::{podman, podman_run};
+use super::{IMAGE, Manager, assert_gone, cgroup_of, engines, offered, program, shell};
+
+const PLAIN: Manager = Manager::Systemd;
+
+/// tester's podman, as in a session of theirs.
+fn rootless(c: &Case, manager: Manager, args: &[&str]) -> Cmd {
+    static IMAGE_THERE: OnceLock<()> = OnceLock::new();
+    let manager = if manager == Manager::Systemd { "systemd" } else { "cgroupfs" };
+    let command = |c: &Case| {
+        let uid = c.program("id").args(["-u", "tester"]).go().ok().text().to_owned();
+        let user = ["--reuid=tester", "--regid=tester", "--init-groups", "env", "HOME=/home/tester", "USER=tester"];
+        let podman = program(c, "setpriv").args(user).arg(format!("XDG_RUNTIME_DIR=/run/user/{uid}"));
+        podman.cwd("/home/tester").arg("podman")
+    };
+    IMAGE_THERE.get_or_init(|| {
+        let layout = paths::work_dir().join("image/layout");
+        shell(&layout, "chmod -R a+rX .");
+        let pulled = command(c).args(["pull", "-q"]).arg(format!("oci:{}:one", layout.display())).go().ok();
+        command(c).args(["tag", pulled.text(), IMAGE]).go().ok();
+    });
+    command(c).arg("--runtime").arg(paths::orlop()).args(["--cgroup-manager", manager]).args(args)
+}
+
+fn rootless_run(c: &Case, manager: Manager, flags: &[&str], command: &[&str]) -> Cmd {
+    rootless(c, manager, &["run", "--network=none"]).args(flags).arg(IMAGE).args(command)
+}
+
+/// `uid_map` and the like as numbers.
+fn numbers(text: &str) -> Vec<u64> {
+    text.split_whitespace().filter_map(|word| word.parse().ok()).collect()
+}
+
+#[test]
+fn rootless_podman_limits() {
+    require!(offered(PLAIN));
+    let _turn = engines();
+    let c = Case::new();
+    let podman = |args: &[&str]| rootless(&c, PLAIN, args);
+    let flags = ["--memory=64m", "--memory-swap=96m", "--cpus=0.5", "--pids-limit=20", "-d", "--name", &c.id];
+    rootless_run(&c, PLAIN, &flags, &["sleep", "1000"]).go().ok();
+    let pid: u64 = podman(&["inspect", "--format", "{{.State.Pid}}", &c.id]).go().ok().text().parse().expect("a pid");
+    let cgroup = cgroup_of(pid);
+    assert!(cgroup.to_str().unwrap().contains("/user@"), "{}", cgroup.display());
+    for (file, value) in [("memory.max", "67108864"), ("pids.max", "20"), ("cpu.max", "50000 100000")] {
+        assert_eq!(fs::read_to_string(cgroup.join(file)).unwrap().trim(), value, "{file}");
+    }
+    let seen = podman(&["exec", &c.id, "sh", "-c", "id -u; cat /sys/fs/cgroup/memory.max"]).go().ok();
+    assert_eq!(seen.text(), "0\n67108864");
+    podman(&["exec", &c.id, "sh", "-c", "exit 7"]).go().exits(7);
+    podman(&["update", "--memory=128m", "--memory-swap=256m", &c.id]).go().ok();
+    assert_eq!(fs::read_to_string(cgroup.join("memory.max")).unwrap().trim(), (128 << 20).to_string());
+    podman(&["pause", &c.id]).go().ok();
+    assert!(fs::read_to_string(cgroup.join("cgroup.events")).unwrap().contains("frozen 1"));
+    podman(&["unpause", &c.id]).go().ok();
+    podman(&["kill", "--signal=KILL", &c.id]).go().ok();
+    assert_eq!(podman(&["wait", &c.id]).go().ok().text(), "137");
+    podman(&["rm", &c.id]).go().ok();
+    assert_gone(&cgroup);
+}
+
+#[test]
+fn rootless_podman_runs() {
+    require!(offered(PLAIN));
+    let _turn = engines();
+    let c = Case::new();
+    for manager in [Manager::Systemd, Manager::Cgroupfs] {
+        let run = |flags: &[&str], command: &[&str]| rootless_run(&c, manager, flags, command).go();
+        assert_eq!(run(&["--rm"], &["sh", "-c", "id -u; exit 3"]).exits(3).text(), "0");
+        run(&["--rm"], &["/nosuch"]).exits(127);
+        run(&["--rm"], &["/etc/passwd"]).exits(126);
+    }
+    let run = |flags: &[&str], command: &[&str]| rootless_run(&c, PLAIN, flags, command).go().ok();
+    // A volume is the user's outside and root's inside; keep-id makes it the same user on both sides.
+    run(&["--rm", "-v", "/home/tester:/v"], &["touch", "/v/of-root"]);
+    run(&["--rm", "-v", "/home/tester:/v", "--userns=keep-id"], &["touch", "/v/of-user"]);
+    for name in ["of-root", "of-user"] {
+        let owner = c.program("stat").args(["-c", "%U", &format!("/home/tester/{name}")]).go().ok();
+        assert_eq!(owner.text(), "tester", "{name}");
+    }
+    let flags = ["--rm", "--read-only", "--tmpfs", "/x", "--cap-drop=all", "--security-opt=no-new-privileges"];
+    let script = "touch /x/y && echo tmpfs; touch /y 2>/dev/null || echo read-only; grep Seccomp: /proc/self/status";
+    assert_eq!(run(&flags, &["sh", "-c", script]).text(), "tmpfs\nread-only\nSeccomp:\t2");
+    let devices = run(&["--rm"], &["sh", "-c", "echo x >/dev/null && head -c 4 /dev/urandom | wc -c"]);
+    assert_eq!(devices.text(), "4");
+    let user = run(&["--rm", "--user=1000:1000"], &["sh", "-c", "id -u; cat /proc/self/uid_map"]);
+    assert_eq!(numbers(&user.stdout)[0], 1000);
+    let mapped = run(&["--rm", "--uidmap=0:1:1000"], &["sh", "-c", "id -u; cat /proc/self/uid_map"]);
+    assert_eq!(numbers(&mapped.stdout), [0, 0, 1, 1000]);
+    // The host's network and processes, whose filesystems are not its own.
+    let host = rootless(&c, PLAIN, &["run", "--rm", "--network=host", "--pid=host", IMAGE]);
+    assert_eq!(
+        host.args(["sh", "-c", "ls -d /sys/class/net/lo; cat /proc/1/comm"]).go().ok().text(),
+        "/sys/class/net/lo\nsystemd"
+    );
+}
+
+#[test]
+fn podman_user_namespaces() {
+    require!(offered(PLAIN));
+    let _turn = engines();
+    let c = Case::new();
+    let map = |flags: &[&str]| {
+        let out = podman_run(&c, PLAIN, flags, &["sh", "-c", "id -u; cat /proc/self/uid_map"]).go().ok();
+        numbers(&out.stdout)
+    };
+    assert_eq!(map(&["--rm", "--uidmap=0:300000:1000", "--gidmap=0:300000:1000"]), [0, 0, 300_000, 1000]);
+    // Of the ranges of the user `containers`.
+    let auto = map(&["--rm", "--userns=auto"]);
+    assert!(auto[..2] == [0, 0] && auto[2] >= 200_000, "{auto:?}");
+    // exec, and a second container in the same namespace, joined by path.
+    podman_run(&c, PLAIN, &["-d", "--userns=auto", "--name", &c.id], &["sleep", "1000"]).go().ok();
+    let cat = ["cat", "/proc/self/uid_map"];
+    let first = podman(&c, PLAIN, &["exec", &c.id]).args(cat).go().ok();
+    let joined = format!("--userns=container:{}", c.id);
+    let second = podman_run(&c, PLAIN, &["--rm", &joined], &cat).go().ok();
+    assert_eq!(first.stdout, second.stdout);
+    podman(&c, PLAIN, &["rm", "--force", "--time=0", &c.id]).go().ok();
+}
+
+/// podman as root of a container of podman's, which has nothing but what it needs.
+#[test]
+fn podman_in_podman() {
+    require!(offered(PLAIN));
+    let _turn = engines();
+    let c = Case::new();
+    let image = paths::work_dir().join("image");
+    let volumes = [
+        "/usr:/usr:ro".to_owned(),
+        "/etc/containers:/etc/containers:ro".to_owned(),
+        format!("{0}:{0}:ro", paths::orlop().display()),
+        format!("{}:/image:ro", image.display()),
+    ];
+    let script = format!(
+        "export PATH=/usr/bin:/usr/sbin:/bin
+        id=$(podman pull -q oci:/image/layout:one)
+        run() {{ podman --runtime {} --cgroup-manager cgroupfs run --rm --network=none \"$@\"; }}
+        run $id sh -c 'id -u; cat /proc/self/uid_map'
+        run --memory=64m $id cat /sys/fs/cgroup/memory.max
+        run $id sh -c 'exit 5'",
+        paths::orlop().display()
+    );
+    for flags in [&["--privileged"][..], &["--privileged", "--uidmap=0:300000:65536", "--gidmap=0:300000:65536"]] {
+        let mut outer = podman(&c, PLAIN, &["run", "--rm", "--network=none"]).args(flags);
+        for volume in &volumes {
+            outer = outer.args(["-v", volume]);
+        }
+        for dir in ["/var/lib/containers", "/run", "/var/tmp"] {
+            outer = outer.args(["--tmpfs", dir]);
+        }
+        let out = outer.arg(IMAGE).args(["sh", "-c", &script]).go().exits(5);
+        let seen = numbers(&out.stdout);
+        assert_eq!((seen[0], seen.last()), (0, Some(&67_108_864)), "{}", out.stdout);
+    }
+}
