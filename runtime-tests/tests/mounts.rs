@@ -562,3 +562,12 @@ fn host_mounts_stay_as_they_are() {
     let gone: Vec<_> = before.iter().filter(|l| !l.contains(work.to_str().unwrap()) && !now.contains(l)).collect();
     assert!(gone.is_empty(), "{gone:?}");
 }
+
+/// As podman has it with `--privileged` in a user namespace: the host's devices, each bound.
+#[test]
+fn ptmx_of_the_configs_own() {
+    let mut c = Case::new();
+    c.mount("/dev/ptmx", "bind", "/dev/ptmx", &["bind"]);
+    c.sh("stat -c %F /dev/ptmx; grep -c ' /dev/ptmx ' /proc/self/mountinfo");
+    assert_eq!(c.run().ok().text(), "character special file\n1");
+}

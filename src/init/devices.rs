@@ -118,8 +118,11 @@ fn link(parents: &mut Parents<'_>, path: &str, target: &str, replace: bool) -> R
             if same {
                 return Ok(());
             }
-            unlink_at(dir, &name).step(step)?;
-            symlinkat(target, dir, name.as_c_str()).step(step)
+            match unlink_at(dir, &name) {
+                // The config has mounted one there: podman does with --privileged in a user namespace.
+                Err(Errno::EBUSY) => Ok(()),
+                gone => gone.and_then(|()| symlinkat(target, dir, name.as_c_str())).step(step),
+            }
         }
         Ok(()) | Err(Errno::EEXIST) => Ok(()),
         // A read-only /dev in the rootfs keeps what it has.
