@@ -395,3 +395,20 @@ fn limits_by_the_users_systemd() {
     c.delete();
     assert!(!dir.exists());
 }
+
+/// Called from a cgroup that systemd has handed to the user, nobody need be asked.
+#[test]
+fn limits_in_a_delegated_cgroup() {
+    require!(tester());
+    let mut c = tester_case();
+    let runtime = format!("/run/user/{}", tester().unwrap().uid);
+    require!(host::file(&format!("{runtime}/bus")));
+    c.set("/linux/resources", json!({ "memory": { "limit": 64 << 20 }, "pids": { "limit": 20 } }));
+    c.mount("/sys/fs/cgroup", "cgroup", "cgroup", &["nosuid", "noexec", "nodev", "ro"]);
+    c.sh("cat /sys/fs/cgroup/memory.max /sys/fs/cgroup/pids.max; cat /proc/self/cgroup");
+    c.write();
+    let scope = ["--user", "--scope", "--quiet", "-p", "Delegate=yes", "--"];
+    let run = c.program("systemd-run").env("XDG_RUNTIME_DIR", &runtime).args(scope).arg(runtime_tests::paths::orlop());
+    let run = run.arg("--root").arg(&c.root).args(["run", "--bundle"]).arg(&c.bundle).arg(&c.id);
+    assert_eq!(run.go().ok().text(), "67108864\n20\n0::/");
+}

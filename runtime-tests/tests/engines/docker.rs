@@ -1,6 +1,7 @@
 //! docker: a daemon that keeps containers by containerd's shim.
 
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::sync::Mutex;
 
 use runtime_tests::{Case, Cmd, json, paths, require};
@@ -13,20 +14,28 @@ pub const IMAGE: &str = "orlop-test:one";
 /// dockerd runs, with a cgroup manager. To be called with the engines' turn,
 /// before the test's case.
 pub fn daemon(manager: Manager) {
-    static NOW: Mutex<Option<Manager>> = Mutex::new(None);
+    daemon_for(manager, None);
+}
+
+/// The same; `remapped` is the user whose subordinate ids all containers have.
+fn daemon_for(manager: Manager, remapped: Option<&'static str>) {
+    static NOW: Mutex<Option<(Manager, Option<&str>)>> = Mutex::new(None);
     let mut now = NOW.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-    if *now == Some(manager) {
+    if *now == Some((manager, remapped)) {
         return;
     }
     let driver = if manager == Manager::Systemd { "systemd" } else { "cgroupfs" };
     let runtime = |path: &str| json!({ "path": path });
-    let config = json!({
+    let mut config = json!({
         "runtimes": { "tested": runtime(&paths::orlop().to_string_lossy()), "crun": runtime("/usr/bin/crun") },
         "exec-opts": [format!("native.cgroupdriver={driver}")],
         "bridge": "none",
         "iptables": false,
         "ip6tables": false,
     });
+    if let Some(user) = remapped {
+        config["userns-remap"] = json!(user);
+    }
     fs::create_dir_all("/etc/docker").expect("/etc/docker");
     fs::write("/etc/docker/daemon.json", config.to_string()).expect("daemon.json");
     // The first container leaves mounts and cgroups of the daemon's own.
@@ -37,7 +46,7 @@ pub fn daemon(manager: Manager) {
         docker run --rm --network none {IMAGE} true"
     );
     shell(&paths::work_dir().join("image"), &script);
-    *now = Some(manager);
+    *now = Some((manager, remapped));
 }
 
 fn docker(c: &Case, args: &[&str]) -> Cmd {
@@ -127,4 +136,51 @@ fn dockers_apparmor_profile_denies_by_itself() {
     };
     assert_eq!(mount("apparmor=docker-default"), "EACCES");
     assert_eq!(mount("apparmor=unconfined"), 0);
+}
+
+#[test]
+fn docker_with_remapped_ids() {
+    require!(offered(Manager::Systemd));
+    let _turn = engines();
+    daemon_for(Manager::Systemd, Some("tester"));
+    let c = Case::new();
+    let flags = ["--pids-limit=20", "--init", "-d", "-v", "/data", "--name", &c.id];
+    docker_run(&c, &flags, &["sleep", "1000"]).go().ok();
+    let exec = |script: &str| docker(&c, &["exec", &c.id, "sh", "-c", script]).go();
+    let map = exec("cat /proc/self/uid_map").ok();
+    assert_eq!(map.stdout.split_whitespace().collect::<Vec<_>>(), ["0", "100000", "65536"]);
+    exec("touch /data/x && echo hello >/dev/null && id -u && exit 4").exits(4);
+    let data = docker(&c, &["inspect", "--format", "{{(index .Mounts 0).Source}}", &c.id]).go().ok();
+    assert_eq!(fs::metadata(format!("{}/x", data.text())).unwrap().uid(), 100_000);
+    docker(&c, &["rm", "--force", "--volumes", &c.id]).go().ok();
+}
+
+/// A daemon in a container of the runtime's, whose containers are the runtime's too.
+#[test]
+fn docker_in_docker() {
+    require!(offered(Manager::Systemd));
+    let _turn = engines();
+    daemon(Manager::Systemd);
+    let c = Case::new();
+    let (orlop, image) = (paths::orlop().display(), paths::work_dir().join("image"));
+    // Limits below take a cgroup with nobody in it above.
+    let script = format!(
+        "export PATH=/usr/bin:/usr/sbin:/bin
+        mkdir /sys/fs/cgroup/daemon; echo 0 >/sys/fs/cgroup/daemon/cgroup.procs; echo $$ >/sys/fs/cgroup/daemon/cgroup.procs
+        dockerd --bridge=none --iptables=false --ip6tables=false --exec-opt native.cgroupdriver=cgroupfs \
+            --storage-driver vfs --add-runtime tested={orlop} --default-runtime tested >/run/log 2>&1 &
+        for _ in $(seq 60); do docker version >/dev/null 2>&1 && break; sleep 1; done
+        tar -C /image/rootfs -c . | docker import - one >/dev/null || cat /run/log
+        docker run --rm --network=none --memory=64m one sh -c 'echo inner; cat /sys/fs/cgroup/memory.max'
+        docker run --rm --network=none one sh -c 'exit 5'"
+    );
+    let mut outer = docker(&c, &["run", "--runtime=tested", "--network=none", "--rm", "--privileged"]);
+    for volume in ["/usr:/usr:ro".to_owned(), format!("{orlop}:{orlop}:ro"), format!("{}:/image:ro", image.display())] {
+        outer = outer.args(["-v", &volume]);
+    }
+    for dir in ["/var/lib/docker", "/var/lib/containerd", "/run", "/var/run", "/etc/docker"] {
+        outer = outer.args(["--tmpfs", dir]);
+    }
+    let out = outer.arg(IMAGE).args(["sh", "-c", &script]).go().exits(5);
+    assert_eq!(out.text(), "inner\n67108864");
 }
