@@ -77,6 +77,9 @@ fn state_on_stdin() {
     for n in [0, 1, 4] {
         assert_eq!(states[n]["pid"], pid, "{}", KINDS[n]);
     }
+    for n in [2, 3] {
+        assert_eq!(states[n]["pid"], 1, "{} runs in the container, which counts from 1", KINDS[n]);
+    }
     assert!(states[5]["pid"].is_null() || states[5]["pid"] == 0);
 }
 
