@@ -171,10 +171,11 @@ impl Init<'_> {
         set_up_process(&mut self.process, &mut self.common, root, console, &keep)
     }
 
-    /// Asks the host side to run prestart and createRuntime, which belong to its namespaces.
+    /// Asks the host side to run prestart and createRuntime, which belong to its
+    /// namespaces. It is told as well when ours, createContainer, are the first.
     fn host_hooks(&self) -> Result<()> {
         let hooks = &self.plan.hooks;
-        if hooks.prestart.is_empty() && hooks.create_runtime.is_empty() {
+        if hooks.prestart.is_empty() && hooks.create_runtime.is_empty() && hooks.create_container.is_empty() {
             return Ok(());
         }
         self.common.channel.send(&Message::RunHooks)?;
