@@ -43,6 +43,17 @@ vm:
 test-vm: build vm
 	@$(TESTS) CARGO="$(CARGO)" .ci/test.sh vm $(SUITES)
 
+# The OCI validation programs, built from a checkout of opencontainers/runtime-tools,
+# and run on orlop. SPEC is a checkout of opencontainers/runtime-spec, for its JSON
+# schemas. See docs/conformance.md.
+SUITE ?= target/validation
+
+validation-suite:
+	@runtime-tests/validation/build.sh "$(RUNTIME_TOOLS)" "$(SUITE)"
+
+validate: build
+	@runtime-tests/validation/run.sh "$(SUITE)" $(BIN) "$(SPEC)"
+
 # orlop beside crun and runc; docs/performance.md says how. OPTIONS are bench's
 # own, DOC=1 also writes the tables and the chart in docs.
 BENCH = target/$(TARGET)/release/bench
@@ -82,4 +93,4 @@ install:
 clean:
 	$(CARGO) clean
 
-.PHONY: all build demo test vm test-vm bench bench-vm build-bench check syscall-tables install clean
+.PHONY: all build demo test vm test-vm validation-suite validate bench bench-vm build-bench check syscall-tables install clean

@@ -33,6 +33,51 @@ fn root_and_version() {
     refused(&c, &["ociVersion"]);
 }
 
+/// What the specification calls REQUIRED, left out.
+#[test]
+fn required_members() {
+    for (pointer, value, missing) in [
+        ("/process", json!({ "args": ["/bin/true"] }), "process.cwd: missing"),
+        ("/process", json!({ "cwd": "/" }), "process.args: must have at least one"),
+        ("/process/rlimits", json!([{ "soft": 1, "hard": 1 }]), "process.rlimits[0].type: missing"),
+        ("/process/scheduler", json!({ "nice": 1 }), "process.scheduler.policy: missing"),
+        ("/mounts", json!([{ "type": "proc" }]), "mounts[0].destination: missing"),
+        ("/hooks", json!({ "poststop": [{ "args": ["x"] }] }), "hooks.poststop[0].path: missing"),
+        ("/linux/namespaces/0", json!({ "path": "/proc/self/ns/pid" }), "linux.namespaces[0].type: missing"),
+        ("/linux/devices", json!([{ "type": "p" }]), "linux.devices[0].path: missing"),
+        ("/linux/devices", json!([{ "path": "/dev/x" }]), "linux.devices[0].type: missing"),
+        ("/linux/memoryPolicy", json!({ "nodes": "0" }), "linux.memoryPolicy.mode: missing"),
+        ("/linux/personality", json!({ "flags": [] }), "linux.personality.domain: missing"),
+        ("/process/rlimits", json!([{ "type": "RLIMIT_CPU", "hard": 1 }]), "process.rlimits[0].soft: missing"),
+        ("/process/ioPriority", json!({ "priority": 1 }), "process.ioPriority.class: missing"),
+        ("/process/consoleSize", json!({ "height": 1 }), "process.consoleSize.width: missing"),
+        ("/linux/uidMappings", json!([{ "containerID": 0, "size": 9 }]), "linux.uidMappings[0].hostID: missing"),
+        ("/linux/devices", json!([{ "path": "/dev/x", "type": "c", "major": 1 }]), "linux.devices[0].minor: missing"),
+        ("/linux/resources/devices", json!([{ "access": "r" }]), "linux.resources.devices[0].allow: missing"),
+        (
+            "/linux/resources/blockIO/throttleReadBpsDevice",
+            json!([{ "major": 8, "minor": 0 }]),
+            "linux.resources.blockIO.throttleReadBpsDevice[0].rate: missing",
+        ),
+        (
+            "/linux/resources/hugepageLimits",
+            json!([{ "limit": 1 }]),
+            "linux.resources.hugepageLimits[0].pageSize: \"\" is not",
+        ),
+        ("/linux/seccomp/syscalls", json!([{ "names": ["getppid"] }]), "linux.seccomp.syscalls[0].action: missing"),
+        ("/linux/seccomp/syscalls", json!([{ "action": "SCMP_ACT_LOG" }]), "linux.seccomp.syscalls[0].names: missing"),
+    ] {
+        bad(pointer, value, &[missing]);
+    }
+    for key in ["index", "value", "op"] {
+        let mut condition = json!({ "index": 0, "value": 1, "op": "SCMP_CMP_EQ" });
+        condition.as_object_mut().unwrap().remove(key);
+        let rule = json!({ "names": ["getppid"], "action": "SCMP_ACT_LOG", "args": [condition] });
+        let profile = json!({ "defaultAction": "SCMP_ACT_ALLOW", "syscalls": [rule] });
+        bad("/linux/seccomp", profile, &[&format!("linux.seccomp.syscalls[0].args[0].{key}: missing")]);
+    }
+}
+
 #[test]
 fn process_fields() {
     bad("/process/args", json!([]), &["process.args"]);
@@ -114,6 +159,14 @@ fn hooks() {
     bad("/hooks", json!({ "poststart": [{ "path": "/bin/true", "timeout": 0 }] }), &["hooks.poststart[0].timeout"]);
     bad("/hooks", json!({ "poststart": [{ "path": "/bin/true", "timeout": -3 }] }), &["hooks.poststart[0].timeout"]);
     bad("/hooks", json!({ "createRuntime": {} }), &["hooks.createRuntime"]);
+    for kind in ["prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"] {
+        let (relative, never) = (json!({ "path": "bin/true" }), json!({ "path": "/bin/true", "timeout": 0 }));
+        bad(
+            "/hooks",
+            json!({ kind: [relative, never] }),
+            &[&format!("hooks.{kind}[0].path"), &format!("hooks.{kind}[1].timeout")],
+        );
+    }
 }
 
 #[track_caller]

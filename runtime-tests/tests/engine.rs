@@ -214,6 +214,10 @@ fn spec_makes_a_config_that_runs() {
     assert_eq!(fs::read_to_string(c.bundle.join("config.json")).unwrap(), text, "never overwritten");
     c.config = serde_json::from_str(&text).unwrap();
     assert_eq!(c.config["process"]["capabilities"].get("inheritable"), None, "CVE-2022-29162");
+    for expected in ["/proc", "/sys", "/dev/pts", "/dev/shm"] {
+        let there = c.config["mounts"].as_array().unwrap().iter().any(|m| m["destination"] == expected);
+        assert!(there, "programs expect {expected}");
+    }
     c.set("/process/terminal", false).sh("echo fine");
     c.env(&format!("{}={}", leaks::MARK, c.id));
     assert_eq!(c.run().ok().text(), "fine");

@@ -272,6 +272,16 @@ fn cpu_affinity() {
     c.start();
     assert_eq!(c.exec_probe(&[], &["report"])["cpus"], "0");
     c.delete();
+    // It is for exec alone.
+    let all = c.probe(&["report"])["cpus"].clone();
+    assert_eq!(Case::new().probe(&["report"])["cpus"], all);
+    // Without `final` nobody takes back what `initial` was, nor gives what was not asked for.
+    for (affinity, wanted) in [(json!({ "initial": "0", "final": "" }), json!("0")), (json!({}), all)] {
+        c.set("/process/execCPUAffinity", affinity.clone()).args(&["/bin/sleep", "1000"]);
+        c.start();
+        assert_eq!(c.exec_probe(&[], &["report"])["cpus"], wanted, "{affinity}");
+        c.delete();
+    }
 }
 
 #[test]

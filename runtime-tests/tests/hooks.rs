@@ -77,6 +77,9 @@ fn state_on_stdin() {
     for n in [0, 1, 4] {
         assert_eq!(states[n]["pid"], pid, "{}", KINDS[n]);
     }
+    for n in [2, 3] {
+        assert_eq!(states[n]["pid"], 1, "{} runs in the container, which counts from 1", KINDS[n]);
+    }
     assert!(states[5]["pid"].is_null() || states[5]["pid"] == 0);
 }
 
@@ -288,4 +291,33 @@ fn hooks_come_from_the_config_at_create() {
     fs::write(c.bundle.join("config.json"), "{}").unwrap();
     c.verb("delete").ok();
     assert!(file.exists());
+}
+
+/// A container that a hook stopped is destroyed, which ends with its poststop
+/// hooks (runtime-spec, "Lifecycle", steps 3 to 5, 12 and 13).
+#[test]
+fn failure_before_start_ends_with_poststop() {
+    for kind in KINDS[..5].iter().chain(["nothing"].iter()) {
+        let mut c = Case::new();
+        let file = c.dir.join("stopped");
+        c.push(&format!("/hooks/{kind}"), shell("exit 3"));
+        let script = "grep -o '\"status\":\"[a-z]*\"' >> $0; ls $1 >> $0";
+        let args = json!(["sh", "-c", script, file, c.root]);
+        c.push("/hooks/poststop", json!({ "path": "/bin/sh", "args": args }));
+        // `run` goes on to where `start` would, and destroys as well.
+        let verb = if KINDS[..3].contains(kind) { "create" } else { "run" };
+        let out = c.launch(verb, &[], &c.id).go();
+        if *kind == "nothing" {
+            out.ok();
+        } else {
+            out.fails_with(&[&format!("hooks.{kind}[0]")]);
+        }
+        assert_eq!(fs::read_to_string(&file).unwrap_or_default(), "\"status\":\"stopped\"\n", "{kind}");
+    }
+    // Before there was anything to hook into, nothing was stopped.
+    let mut c = Case::new();
+    let file = c.dir.join("stopped");
+    c.push("/hooks/poststop", shell(&format!("touch {}", file.display())));
+    c.mount("/m", "nosuchfs", "x", &[]).create().exits(1);
+    assert!(!file.exists());
 }

@@ -56,6 +56,23 @@ fn absolute_path_is_below_the_mount_point() {
 }
 
 #[test]
+fn a_path_is_the_same_place_each_time() {
+    require!(host::has_cgroup2());
+    for path in ["/{}/abs", "{}/rel"] {
+        let place = || {
+            let mut c = Case::new();
+            let given = path.replace("{}", "orlop-same-place");
+            c.set("/linux/cgroupsPath", given).args(&["/bin/sleep", "1000"]);
+            c.create().ok();
+            let place = fs::read_to_string(format!("/proc/{}/cgroup", c.pid())).unwrap();
+            c.delete();
+            place
+        };
+        assert_eq!(place(), place(), "{path}");
+    }
+}
+
+#[test]
 fn path_with_dots_is_refused() {
     require!(host::has_cgroup2());
     for path in ["/../../../{}", "/{}/../{}/x", "../{}", "a/../../{}"] {

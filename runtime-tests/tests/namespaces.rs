@@ -89,9 +89,13 @@ fn stop(mut run: Running) {
 #[test]
 fn joined_by_path() {
     require!(host::program("unshare"));
-    for (kind, name, flag) in
-        [("network", "net", "-n"), ("ipc", "ipc", "-i"), ("uts", "uts", "-u"), ("cgroup", "cgroup", "-C")]
-    {
+    for (kind, name, flag) in [
+        ("network", "net", "-n"),
+        ("ipc", "ipc", "-i"),
+        ("uts", "uts", "-u"),
+        ("cgroup", "cgroup", "-C"),
+        ("time", "time", "-T"),
+    ] {
         let mut c = Case::new();
         let (run, pid) = helper(&c, flag);
         let path = format!("/proc/{pid}/ns/{name}");

@@ -62,6 +62,19 @@ fn the_users_cgroup_is_the_users() {
     c.delete();
 }
 
+/// Kernels before 4.15 do not say what to hand over; the specification does.
+#[test]
+fn without_the_kernels_list_it_is_the_specifications() {
+    require!(host::has_cgroup2());
+    let mut c = users_container("cgroup", &[]);
+    c.args(&["/bin/sleep", "1000"]).write();
+    let script = "mount -t tmpfs t /sys/kernel/cgroup && exec \"$@\"";
+    let create = c.program("unshare").args(["-m", "sh", "-c", script, "sh"]).arg(paths::orlop());
+    create.arg("--root").arg(&c.root).args(["create", "-b"]).arg(&c.bundle).arg(&c.id).go().ok();
+    assert_eq!(handed_over(&c), [".", "cgroup.procs", "cgroup.subtree_control", "cgroup.threads"]);
+    c.delete();
+}
+
 #[test]
 fn the_cgroup_is_not_the_users_otherwise() {
     require!(host::has_cgroup2());

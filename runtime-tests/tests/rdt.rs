@@ -153,3 +153,15 @@ fn no_group_no_update() {
     }
     c.delete();
 }
+
+#[test]
+fn nothing_is_touched_without_the_field() {
+    let mut c = Case::new();
+    c.args(&["/bin/sleep", "1000"]);
+    let top = fake(&c);
+    create(&c).ok();
+    assert_eq!(read(top.join("gold/tasks")), "");
+    assert_eq!(read(top.join("gold/schemata")), SCHEMATA);
+    assert!(!top.join(&c.id).exists());
+    c.delete();
+}

@@ -347,6 +347,7 @@ fn as_the_container_has_them() {
     let out = c.run().ok();
     assert_eq!(out.text(), "root:0:0\nuser:1000:1000\nroot:65534:65534\nuser:65534:65534");
     assert_eq!(owner(Path::new(&volume).join("new")), (0, 0));
+    assert_eq!(owner(Path::new(&volume).join("user")), (1000, 1000), "shown as another's, not given away");
 }
 
 #[test]
@@ -369,6 +370,18 @@ fn with_maps_of_its_own_and_no_user_namespace() {
         let touched = if options.contains(&"ro") { "" } else { "\ntouched" };
         assert_eq!(c.run().text(), format!("root:500:0\nuser:77:78{touched}"), "{options:?}");
     }
+}
+
+#[test]
+fn maps_without_the_option_are_not_passed_over() {
+    let mut c = Case::new();
+    let mut mount = runtime_tests::bundle::mount("/v", "bind", &volume(&c), &["bind"]);
+    let map = json!([{ "containerID": 0, "hostID": 500, "size": 1001 }]);
+    mount["uidMappings"] = map.clone();
+    mount["gidMappings"] = map;
+    c.push("/mounts", mount);
+    c.sh(&format!("cd /v && {OWNERS}"));
+    assert_eq!(c.run().ok().text(), "root:500:500\nuser:1500:1500");
 }
 
 #[test]

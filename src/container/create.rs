@@ -282,6 +282,8 @@ struct Making {
     listener: Option<OwnedFd>,
     cgroup: Option<Cgroup>,
     child: Option<Child>,
+    /// Hooks have been run, or could have: what ends now ends with poststop.
+    hooked: bool,
     done: bool,
 }
 
@@ -290,8 +292,17 @@ impl Making {
     fn begin(rt: &Runtime, prepared: Prepared, wait: WaitFor) -> Result<Self> {
         let state = prepared.state()?;
         let (handle, lock) = Handle::make(rt, &prepared.id)?;
-        let mut making =
-            Self { handle, lock: Some(lock), state, prepared, listener: None, cgroup: None, child: None, done: false };
+        let mut making = Self {
+            handle,
+            lock: Some(lock),
+            state,
+            prepared,
+            listener: None,
+            cgroup: None,
+            child: None,
+            hooked: false,
+            done: false,
+        };
         making.handle.write_state(&making.state)?;
         if let Some(filter) = &making.prepared.plan.seccomp {
             making.handle.write_filter(filter)?;
@@ -325,10 +336,13 @@ impl Making {
         let child = self.child.as_mut().ok_or_else(|| Error::new("there is no init"))?;
         self.state.set_init(child.pid, &child.pidfd)?;
         self.state.orlop.rdt.as_ref().map_or(Ok(()), |group| group.add(child.pid))?;
-        let (prepared, state) = (&self.prepared, &self.state);
-        child
-            .until_ready(interrupts, |asked| serve(asked, prepared, state, interrupts))
-            .map_err(|e| explain_oom(e, INIT, self.cgroup.as_ref()))
+        let (prepared, state, hooked) = (&self.prepared, &self.state, &mut self.hooked);
+        let ready = child.until_ready(interrupts, |asked| {
+            *hooked |= *asked == Message::RunHooks;
+            serve(asked, prepared, state, interrupts)
+        });
+        self.hooked |= ready.is_ok();
+        ready.map_err(|e| explain_oom(e, INIT, self.cgroup.as_ref()))
     }
 
     fn fork(&mut self, lock: Option<OwnedFd>, console: Option<OwnedFd>, interrupts: &Interrupts) -> Result<()> {
@@ -474,6 +488,9 @@ impl Drop for Making {
         let undone = self.state.orlop.rdt.take().map_or(Ok(()), |group| group.undo());
         if let Err(e) = undone.and_then(|()| delete::tear_down(&self.handle, &self.state)) {
             log::warn(&format!("cannot undo: {e}"));
+        }
+        if self.hooked {
+            delete::poststop(&self.state);
         }
     }
 }

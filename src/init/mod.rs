@@ -181,10 +181,11 @@ impl Init<'_> {
         set_up_process(&mut self.process, &mut self.common, root, console, &keep)
     }
 
-    /// Asks the host side to run prestart and createRuntime, which belong to its namespaces.
+    /// Asks the host side to run prestart and createRuntime, which belong to its
+    /// namespaces. It is told as well when ours, createContainer, are the first.
     fn host_hooks(&self) -> Result<()> {
         let hooks = &self.plan.hooks;
-        if hooks.prestart.is_empty() && hooks.create_runtime.is_empty() {
+        if hooks.prestart.is_empty() && hooks.create_runtime.is_empty() && hooks.create_container.is_empty() {
             return Ok(());
         }
         self.common.channel.send(&Message::RunHooks)?;
@@ -249,18 +250,22 @@ impl Joiner {
         let outcome = self.set_up().and_then(|(program, labels)| {
             release(&self.common)?;
             labels.check()?;
+            self.pin(self.process.affinity_final.as_deref(), "process.execCPUAffinity.final")?;
             program.execute(&self.process, &self.common, &[self.common.channel.as_raw()])
         });
         fail(&self.common.channel, outcome.err().unwrap_or_default())
     }
 
+    /// To some CPUs, if any are named: of exec's processes alone (runtime-spec,
+    /// config.md, "Linux Process").
+    fn pin(&self, cpus: Option<&[u64]>, field: &str) -> Result<()> {
+        let Some(mask) = cpus else { return Ok(()) };
+        sys::sched::set_affinity(mask).step("cannot set the cpu affinity").map_err(|e| e.in_field(field))
+    }
+
     fn set_up(&mut self) -> Result<(Program, Labels)> {
         protect(true)?;
-        if let Some(mask) = &self.process.affinity_initial {
-            sys::sched::set_affinity(mask)
-                .step("cannot set the cpu affinity")
-                .map_err(|e| e.in_field("process.execCPUAffinity.initial"))?;
-        }
+        self.pin(self.process.affinity_initial.as_deref(), "process.execCPUAffinity.initial")?;
         join_keyring(&self.common, self.process.selinux_label.as_deref())?;
         if self.namespaces != 0 {
             sys::process::join(&self.target, self.namespaces).step("cannot join the container's namespaces")?;

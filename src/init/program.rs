@@ -108,7 +108,7 @@ impl Program {
     /// # Errors
     /// Names the step.
     pub fn become_user(&self, process: &Process, common: &Common) -> Result<()> {
-        late_attributes(process, common)?;
+        late_attributes(common)?;
         credentials::become_user(process, seccomp::needed_right(common.filter.as_ref(), process))?;
         // A change of ids sets it to fs.suid_dumpable, which may be 1.
         ids::set_dumpable(false).step("cannot protect the process")?;
@@ -142,21 +142,16 @@ impl Program {
 }
 
 /// Attributes that would be in the way of our own work before.
-fn late_attributes(process: &Process, common: &Common) -> Result<()> {
+fn late_attributes(common: &Common) -> Result<()> {
     if let Some(policy) = &common.memory_policy {
         sys::sched::set_memory_policy(policy.mode, &policy.nodes)
             .step("cannot set the memory policy")
             .map_err(|e| e.in_field("linux.memoryPolicy"))?;
     }
-    if let Some(domain) = common.personality {
-        sys::sched::set_personality(domain)
+    match common.personality {
+        Some(domain) => sys::sched::set_personality(domain)
             .step("cannot set the personality")
-            .map_err(|e| e.in_field("linux.personality"))?;
-    }
-    match &process.affinity_final {
-        Some(mask) => sys::sched::set_affinity(mask)
-            .step("cannot set the cpu affinity")
-            .map_err(|e| e.in_field("process.execCPUAffinity.final")),
+            .map_err(|e| e.in_field("linux.personality")),
         None => Ok(()),
     }
 }

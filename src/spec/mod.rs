@@ -27,6 +27,7 @@ mod parse;
 pub mod plan;
 mod process;
 mod rdt;
+mod required;
 mod resources;
 mod scheduling;
 mod seccomp;

@@ -12,6 +12,7 @@ use serde_json::Value;
 use serde_path_to_error::Segment;
 
 use super::faults::Faults;
+use super::required;
 
 /// More faults of shape than this are not worth listing.
 const MAX_REPAIRS: usize = 64;
@@ -25,6 +26,7 @@ const RENAMED_FLAGS: [(&str, &str); 2] =
 
 /// Parses a whole config.
 pub(crate) fn config<T: DeserializeOwned>(text: &str, faults: &mut Faults) -> Option<T> {
+    required::in_config(text, faults);
     parse(text, "", faults, |doc, faults| {
         if let Some(process) = doc.get_mut("process") {
             repair_process(process, faults);
@@ -43,6 +45,7 @@ pub(crate) fn config<T: DeserializeOwned>(text: &str, faults: &mut Faults) -> Op
 
 /// Parses a bare process object; its paths start with `process`.
 pub(crate) fn process<T: DeserializeOwned>(text: &str, faults: &mut Faults) -> Option<T> {
+    required::in_process(text, faults);
     parse(text, "process", faults, repair_process)
 }
 

@@ -170,7 +170,11 @@ fn one_fault_each() {
         ("/linux/intelRdt", json!({"closID": ".."}), "linux.intelRdt.closID: \"..\" cannot be"),
         ("/linux/netDevices", json!({"eth0": {}}), "linux.netDevices: not supported yet"),
         ("/linux/seccomp", json!({"defaultAction": "X"}), "linux.seccomp.defaultAction: unknown variant"),
-        ("/linux/devices", json!([{"path": "/d", "type": "x"}]), "linux.devices[0].type: unknown variant"),
+        (
+            "/linux/devices",
+            json!([{"path": "/d", "type": "x", "major": 1, "minor": 1}]),
+            "linux.devices[0].type: unknown variant",
+        ),
         ("/hooks", json!({"prestart": [{}]}), "hooks.prestart[0].path: missing"),
         ("/hooks", json!({"poststop": [{"path": "x"}]}), "hooks.poststop[0].path: \"x\" is not"),
         ("/mounts", json!([{}]), "mounts[0].destination: missing"),
