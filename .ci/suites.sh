@@ -13,9 +13,9 @@
 set -u
 list=$1
 export ORLOP=$2 RUST_BACKTRACE="${RUST_BACKTRACE:-0}"
-# Has the kernel SELinux and no policy yet?
-if [ -e /sys/fs/selinux/load ] && [ "$(tr -d '\0' </proc/self/attr/current)" = kernel ]; then
-    cat target/vm/selinux.policy >/sys/fs/selinux/load || exit 1
+# SELINUX is the policy to be in force for them.
+if [ -n "${SELINUX:-}" ]; then
+    { cat "$SELINUX" >/sys/fs/selinux/load && echo 1 >/sys/fs/selinux/enforce; } || { dmesg | grep SELinux: | tail -n 5; exit 1; }
 fi
 log=$(mktemp)
 limit=${SUITE_TIMEOUT:-600}

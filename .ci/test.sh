@@ -8,7 +8,7 @@
 # only integration tests, which are the ones that run orlop.
 #
 # ORLOP is the runtime (in the VM a path there; ours if unset). SUITE_TIMEOUT
-# are the seconds for one suite, VM_TIMEOUT those for all in the VM. SWEEP=n
+# are the seconds for one suite, VM_TIMEOUT those for one boot of the VM. SWEEP=n
 # (every nth call) and ROUNDS=n (percent) keep what is repeated short; in the VM,
 # which may be emulated, SWEEP=1 ROUNDS=100 does all.
 set -uo pipefail
@@ -41,21 +41,39 @@ if [ $# -gt 0 ]; then
     mv "$list.some" "$list"
     [ -s "$list" ] || { echo "no such suite: $*" >&2; exit 1; }
 fi
-# SELinux in AppArmor's place (VM_APPEND=security=selinux): the tests bring a
-# policy of their own.
-case $where${VM_APPEND:-} in
-    vm*selinux*)
-        sh .ci/need.sh checkpolicy || exit 1
-        checkpolicy -M -U allow -c 33 -o target/vm/selinux.policy runtime-tests/vm/selinux.conf || exit 1
-        ;;
-esac
 log=$list.log
+: >"$log"
 # On the VM's own disk: through the shared directory each execution reads it anew.
 own='case $2 in "$PWD"/*) install -m 755 "$2" /usr/local/bin/orlop; set -- "$1" /usr/local/bin/orlop ;; esac'
 [ "$where" = vm ] || own=:
-"${run[@]}" bash -c "$own; exec bash .ci/suites.sh \"\$@\"" bash "$list" "$ORLOP" 2>&1 | tee "$log" |
-    grep --line-buffered -vE '^(test .* \.\.\. ok|running [0-9]+ tests?|)$'
-status=${PIPESTATUS[0]}
+status=0
+# The suites of a list, here or in a boot of the VM.
+suites() {
+    [ -s "$1" ] || return 0
+    "${run[@]}" bash -c "$own; exec bash .ci/suites.sh \"\$@\"" bash "$1" "$ORLOP" 2>&1 | tee -a "$log" |
+        grep --line-buffered -vE '^(test .* \.\.\. ok|running [0-9]+ tests?|)$'
+    [ "${PIPESTATUS[0]}" = 0 ] || status=1
+}
+# SELinux is there only in AppArmor's place: its own suite has a boot of its own,
+# with a policy of the tests' own. VM_APPEND=security=selinux has the others there, too.
+selinux() (
+    sh .ci/need.sh checkpolicy || exit 1
+    checkpolicy -M -U allow -c 33 -o target/vm/selinux.policy runtime-tests/vm/selinux.conf || exit 1
+    export VM_APPEND="${VM_APPEND:-} security=selinux"
+    run+=(SELINUX=target/vm/selinux.policy)
+    suites "$1"
+    exit "$status"
+)
+case $where${VM_APPEND:-} in
+    native*) suites "$list" ;;
+    vm*selinux*) selinux "$list" || status=1 ;;
+    *)
+        grep -P '^selinux\t' "$list" >"$list.selinux"
+        grep -vP '^selinux\t' "$list" >"$list.rest"
+        if [ -s "$list.selinux" ]; then selinux "$list.selinux" || status=1; fi
+        suites "$list.rest"
+        ;;
+esac
 sum() { sed -n "s/^suite .* \([0-9]*\) $1.*/\1/p" "$log" | awk '{ n += $1 } END { print n + 0 }'; }
 failed=$(sum failed)
 # A machine or a program that broke down has failed as well.

@@ -114,7 +114,7 @@ pub fn seccomp(filter: &Filter, process: Option<&Process>) -> Result<()> {
     setup.listener.as_ref().map_or(Ok(()), notify::check)
 }
 
-fn canonical(field: &'static str, label: &str) -> Result<String> {
+fn canonical(field: &str, label: &str) -> Result<String> {
     match lsm::selinux_canonical(label) {
         // We may not ask; the kernel will say when it is set.
         Err(Errno::EACCES) => Ok(label.to_owned()),
@@ -130,8 +130,7 @@ fn canonical(field: &'static str, label: &str) -> Result<String> {
 /// # Errors
 /// `context=` and its like without SELinux, or a label the policy does not have.
 pub fn mount_labels(plan: &mut Plan, proc: &Procfs) -> Result<()> {
-    let selinux = plan.mount_label.is_some() || plan.mounts.iter().any(|m| labels_of(m).next().is_some());
-    if !selinux {
+    if plan.mount_label.is_none() && !plan.mounts.iter().any(|m| labels_of(m).next().is_some()) {
         return Ok(());
     }
     let selinux = lsm::selinux_enabled(proc);
@@ -141,29 +140,40 @@ pub fn mount_labels(plan: &mut Plan, proc: &Procfs) -> Result<()> {
         canonical("linux.mountLabel", label)?;
     }
     if let Some(label) = plan.mount_label.take_if(|_| !selinux) {
-        let added = |(key, value): &mut (CString, Option<CString>)| {
-            is_label(key) && value.as_deref().is_some_and(|v| v.to_bytes() == label.as_bytes())
-        };
         for mount in &mut plan.mounts {
             if let MountKind::Fs { data, .. } = &mut mount.kind {
-                data.retain_mut(|option| !added(option));
+                data.retain(|(key, value)| !(is_label(key) && is(value, &label)));
             }
         }
         plan.warnings.push("linux.mountLabel: selinux is not enabled on this host".to_owned());
     }
-    let asked = plan.mounts.iter().filter(|_| !selinux).find_map(|m| Some((m.index, labels_of(m).next()?)));
-    asked.map_or(Ok(()), |(index, key)| {
-        let text = format!("{}=: selinux is not enabled on this host", key.to_string_lossy());
-        Err(Error::field(format!("mounts[{index}].options"), text))
-    })
+    plan.mounts.iter().try_for_each(|m| labels_of(m).try_for_each(|option| own_label(plan, m, option, selinux)))
 }
 
-fn labels_of(mount: &Mount) -> impl Iterator<Item = &CString> {
+/// Looks at one label that a mount has, be it its own or the container's.
+fn own_label(plan: &Plan, m: &Mount, (key, value): &(CString, Option<CString>), selinux: bool) -> Result<()> {
+    let (field, option) = (format!("mounts[{}].options", m.index), format!("{}=", key.to_string_lossy()));
+    if !selinux {
+        return Err(Error::field(field, format!("{option}: selinux is not enabled on this host")));
+    }
+    if plan.mount_label.as_deref().is_some_and(|label| is(value, label)) {
+        return Ok(());
+    }
+    let label = value.as_deref().unwrap_or_default().to_string_lossy();
+    canonical(&field, &label).map(drop).map_err(|e| e.during(&option))
+}
+
+fn is(value: &Option<CString>, label: &str) -> bool {
+    value.as_deref().is_some_and(|v| v.to_bytes() == label.as_bytes())
+}
+
+/// The options of a mount that are SELinux labels.
+fn labels_of(mount: &Mount) -> impl Iterator<Item = &(CString, Option<CString>)> {
     let data = match &mount.kind {
         MountKind::Fs { data, .. } => data.as_slice(),
         _ => &[],
     };
-    data.iter().map(|(key, _)| key).filter(|key| is_label(key))
+    data.iter().filter(|(key, _)| is_label(key))
 }
 
 fn is_label(key: &CString) -> bool {

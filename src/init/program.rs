@@ -137,7 +137,14 @@ impl Program {
             seccomp::load(filter, process, common)?;
         }
         let errno = program.go();
-        Err(exec_error(&self.path, errno))
+        let error = exec_error(&self.path, errno);
+        Err(match (&process.selinux_label, errno) {
+            // The file may be executed, which was looked at, but perhaps not by what we are to become.
+            (Some(label), Errno::EACCES | Errno::EPERM) => {
+                error.hint(format!("the selinux policy may not allow process.selinuxLabel {label:?} here"))
+            }
+            _ => error,
+        })
     }
 }
 

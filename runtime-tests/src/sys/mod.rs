@@ -358,6 +358,13 @@ pub fn label(path: impl AsRef<Path>) -> io::Result<String> {
     Ok(String::from_utf8_lossy(&text[..n as usize]).trim_end_matches('\0').to_owned())
 }
 
+/// Gives a file an SELinux label.
+pub fn set_label(path: impl AsRef<Path>, label: &str) -> io::Result<()> {
+    let (path, name) = (c(path), c"security.selinux".as_ptr());
+    // SAFETY: two C strings, pointer and length of one buffer.
+    check(unsafe { libc::setxattr(path.as_ptr(), name, label.as_ptr().cast(), label.len(), 0) }).map(|_| ())
+}
+
 /// chown(2).
 pub fn chown(path: impl AsRef<Path>, uid: u32, gid: u32) {
     std::os::unix::fs::chown(path, Some(uid), Some(gid)).expect("chown");

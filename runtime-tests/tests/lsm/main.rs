@@ -1,4 +1,4 @@
-//! AppArmor profiles and SELinux labels: of the program, of `exec`, of mounts and keyrings.
+//! AppArmor profiles, and SELinux labels where there is no SELinux (see `tests/selinux`).
 
 mod apparmor;
 mod selinux;
