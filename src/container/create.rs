@@ -12,7 +12,7 @@ use serde_json::value::RawValue;
 use super::foreground::{self, Foreground, Relay};
 use super::handle::{Handle, Lock, START_SOCKET, already_exists};
 use super::launch::{Child, InheritedFds, Interrupts, explain_oom, not_forked, until_execve};
-use super::namespaces::{ChildrenIn, open_joined};
+use super::namespaces::{ChildrenIn, check_net_devices, open_joined};
 use super::outputs::{Outputs, check_terminal};
 use super::start::poststart;
 use super::state::{Own, STATE_VERSION, SavedConfig, State};
@@ -26,6 +26,7 @@ use crate::init::sources::Sources;
 use crate::init::sync::{Channel, Message};
 use crate::init::{self, Common, Init, Start, stdio};
 use crate::log;
+use crate::net::devices::Moves;
 use crate::rdt;
 use crate::spec::plan::{NamespaceKind, Plan};
 use crate::spec::{self};
@@ -146,6 +147,7 @@ impl Prepared {
         loaded.plan.warnings.iter().chain(&missing).for_each(|w| log::warn(w));
         checked?;
         let join = open_joined(&loaded.plan.namespaces)?;
+        check_net_devices(&loaded.plan, &join, &procfs)?;
         if let Some((_, _, userns)) = join.iter().find(|(_, kind, _)| *kind == NamespaceKind::User) {
             userns::take_maps(&mut loaded.plan, userns, &procfs)?;
         }
@@ -233,6 +235,8 @@ struct Making {
     listener: Option<OwnedFd>,
     cgroup: Option<Cgroup>,
     child: Option<Child>,
+    /// Of the host's, until the container is there to keep them.
+    devices: Option<Moves>,
     done: bool,
 }
 
@@ -241,8 +245,17 @@ impl Making {
     fn begin(rt: &Runtime, prepared: Prepared, wait: WaitFor) -> Result<Self> {
         let state = prepared.state()?;
         let (handle, lock) = Handle::make(rt, &prepared.id)?;
-        let mut making =
-            Self { handle, lock: Some(lock), state, prepared, listener: None, cgroup: None, child: None, done: false };
+        let mut making = Self {
+            handle,
+            lock: Some(lock),
+            state,
+            prepared,
+            listener: None,
+            cgroup: None,
+            child: None,
+            devices: None,
+            done: false,
+        };
         making.handle.write_state(&making.state)?;
         if let Some(filter) = &making.prepared.plan.seccomp {
             making.handle.write_filter(filter)?;
@@ -273,9 +286,9 @@ impl Making {
         let child = self.child.as_mut().ok_or_else(|| Error::new("there is no init"))?;
         self.state.set_init(child.pid, &child.pidfd)?;
         self.state.orlop.rdt.as_ref().map_or(Ok(()), |group| group.add(child.pid))?;
-        let (prepared, state) = (&self.prepared, &self.state);
+        let (prepared, state, devices) = (&self.prepared, &self.state, &mut self.devices);
         child
-            .until_ready(interrupts, |asked| serve(asked, prepared, state, interrupts))
+            .until_ready(interrupts, |asked| serve(asked, prepared, state, devices, interrupts))
             .map_err(|e| explain_oom(e, INIT, self.cgroup.as_ref()))
     }
 
@@ -364,7 +377,9 @@ impl Making {
         self.handle.write_state(&self.state)?;
         let outputs = &self.prepared.outputs;
         let released = outputs.announce(child.pid, &child.pidfd, "standard").and_then(|()| child.release());
-        released.inspect_err(|_| outputs.retract())
+        let channel = released.inspect_err(|_| outputs.retract())?;
+        self.devices = None;
+        Ok(channel)
     }
 
     /// The end of `create`.
@@ -404,6 +419,10 @@ impl Drop for Making {
         if self.done {
             return;
         }
+        // While its namespace lasts: virtual devices would end with it.
+        if let Some(devices) = self.devices.take() {
+            devices.give_back();
+        }
         // Kills and reaps init, if it was not let go.
         self.child = None;
         if let Some(cgroup) = &self.cgroup {
@@ -442,11 +461,21 @@ fn map_ids(child: &Child, prepared: &Prepared, sources: Option<&Sources>) -> Res
 }
 
 /// What init asks the host side for.
-fn serve(asked: &Message, prepared: &Prepared, state: &State, interrupts: &Interrupts) -> Result<()> {
+fn serve(
+    asked: &Message,
+    prepared: &Prepared,
+    state: &State,
+    devices: &mut Option<Moves>,
+    interrupts: &Interrupts,
+) -> Result<()> {
     let (plan, proc, pid) = (&prepared.plan, &prepared.procfs, state.init_process_pid);
     match asked {
         Message::SetTimeOffsets => set_time_offsets(&plan.time_offsets, proc, pid),
         Message::SetAttributes => plan.process.as_ref().map_or(Ok(()), |p| set_attributes(p, proc, pid)),
+        Message::MoveDevices => {
+            let moves = devices.insert(Moves::begin(proc, pid)?);
+            plan.net_devices.iter().try_for_each(|device| moves.take(device))
+        }
         _ => host_hooks(plan, state, interrupts),
     }
 }
