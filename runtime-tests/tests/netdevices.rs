@@ -326,6 +326,9 @@ fn devices_that_cannot_be_moved() {
     let text = "cannot move the network device into the container: linux.netDevices[\"lo\"]: ";
     host.create(&c).fails_with(&[text, "invalid argument", "no loopback device can leave"]);
     assert_eq!(both(&c, &host), before);
+    host.ip(&c, "link add name br0 type bridge");
+    c.set("/linux/netDevices", json!({ "dev0": {}, "br0": {} }));
+    host.create(&c).fails_with(&["linux.netDevices[\"br0\"]: ", "invalid argument", "some other kinds"]);
     // An alternative name that another one has.
     host.ip(&c, "link property add dev dev0 altname other-name");
     let there = Net::new(&c);
@@ -384,6 +387,35 @@ fn from_a_joined_namespace_as_well() {
     // It belongs to whoever has the namespace (config-linux.md, "Namespace Lifecycle").
     assert!(other.device(&c, "net0").is_some() && other.device(&c, "dev0").is_some());
     assert_eq!(both(&c, &host), ["", ""]);
+}
+
+#[test]
+fn nothing_is_taken_for_a_device_of_the_hosts() {
+    require!(tools());
+    let (mut c, host) = case();
+    two(&c, &host);
+    let other = Net::new(&c);
+    c.join_namespace("network", &other.path());
+    c.set("/linux/netDevices", json!({ "dev0": { "name": "net0" } }));
+    // Somebody there puts one of their own in its place, alike but for the other end.
+    let script = format!(
+        "in='nsenter --net={} ip'
+        index=$($in -o link show net0 | cut -d: -f1)
+        $in link del net0 && $in link add name net0 index $index type veth peer name trap &&
+        $in link set net0 mtu 1300 address 02:00:00:00:00:01 && $in link set trap up
+        exit 9",
+        other.path()
+    );
+    c.set("/hooks", json!({ "createRuntime": [{ "path": "/bin/sh", "args": ["sh", "-c", script] }] }));
+    c.write();
+    let orlop = paths::orlop().to_string_lossy().into_owned();
+    let create = host.program(&c, &orlop).args(["--log-level", "warning", "--root"]).arg(&c.root);
+    let out = create.args(["create", "--bundle"]).arg(&c.bundle).arg(&c.id).go();
+    out.fails_with(&["status 9", "the network device \"dev0\" is not as it was: another device was put in its place"]);
+    let links = host.ip(&c, "-o link").stdout;
+    assert!(!links.contains("ol-") && !links.contains("dev0"), "{links}");
+    // The owner's, who may have it.
+    assert!(other.device(&c, "trap").is_some());
 }
 
 #[test]

@@ -32,8 +32,7 @@ pub struct Moves {
 /// A device as it was on the host.
 #[derive(Debug)]
 struct Device {
-    name: String,
-    up: bool,
+    link: Link,
     addresses: Vec<Address>,
     /// What it is called while it travels.
     passing: String,
@@ -71,33 +70,32 @@ impl Moves {
         let link = self.host.find(&wanted.host).map_err(failed("cannot find the network device"))?;
         let addresses = self.host.addresses(link.number);
         let mut device = Device {
-            name: link.name,
-            up: link.up,
             addresses: addresses.map_err(failed("cannot list the addresses of the network device"))?,
+            link,
             passing: passing_name(),
             inside: None,
         };
-        let arrived = self.bring_in(link.number, &mut device, wanted);
+        let arrived = self.bring_in(&mut device, wanted);
         // What has failed may have been done all the same.
         self.devices.push(device);
         arrived
     }
 
-    fn bring_in(&mut self, number: u32, device: &mut Device, wanted: &NetDevice) -> Result<()> {
+    fn bring_in(&mut self, device: &mut Device, wanted: &NetDevice) -> Result<()> {
         let failed = |step| move |e: Refusal| e.step(step).in_field(&wanted.field);
         let container = &mut self.container;
-        let sent = self.host.send(number, container, &device.passing);
+        let sent = self.host.send(device.link.number, container, &device.passing);
         sent.map_err(|e| unmovable(e.errno, failed("cannot move the network device into the container")(e)))?;
         let step = "cannot find the network device in the container";
         let number = container.find(&device.passing).map_err(failed(step))?.number;
         device.inside = Some(number);
-        let mut name = wanted.name.clone().unwrap_or_else(|| device.name.clone());
+        let mut name = wanted.name.clone().unwrap_or_else(|| device.link.name.clone());
         container.rename(number, &name).map_err(|e| unnameable(e, &name, wanted))?;
         if wanted.is_template() {
             name = container.look(number).map_err(failed(step))?.name;
         }
         for address in device.addresses.iter().filter(|a| a.goes_along()) {
-            let given = container.give(address.request(number, &device.name, &name));
+            let given = container.give(address.request(number, &device.link.name, &name));
             let step = "cannot give the network device its address in the container";
             given.map_err(|e| unaddressable(e, step, address).in_field(&wanted.field))?;
         }
@@ -109,7 +107,7 @@ impl Moves {
     pub fn give_back(mut self) {
         while let Some(device) = self.devices.pop() {
             if let Err(e) = self.bring_back(&device) {
-                log::warn(&format!("the network device {:?} is not as it was: {e}", device.name));
+                log::warn(&format!("the network device {:?} is not as it was: {e}", device.link.name));
             }
         }
     }
@@ -126,14 +124,21 @@ impl Moves {
             },
         };
         container.send(number, host, &device.passing).map_err(failed("cannot move it back"))?;
-        let number = host.find(&device.passing).map_err(failed("cannot find it on the host"))?.number;
+        let back = host.find(&device.passing).map_err(failed("cannot find it on the host"))?;
+        if back.identity != device.link.identity {
+            let returned = host.send(back.number, container, &device.passing);
+            return returned
+                .map_err(failed("cannot return what was put in its place"))
+                .and(Err(Error::new("another device was put in its place")));
+        }
+        let number = back.number;
         // Each for itself, whatever becomes of the others.
-        let mut done = vec![host.rename(number, &device.name).map_err(failed("cannot give it its name"))];
+        let mut done = vec![host.rename(number, &device.link.name).map_err(failed("cannot give it its name"))];
         for address in device.addresses.iter().filter(|a| a.comes_back()) {
-            let given = host.give(address.request(number, &device.name, &device.name));
+            let given = host.give(address.request(number, &device.link.name, &device.link.name));
             done.push(given.map_err(|e| unaddressable(e, "cannot give it its address", address)));
         }
-        if device.up {
+        if device.link.up {
             done.push(host.set_up(number).map_err(failed("cannot set it up")));
         }
         done.into_iter().collect()
@@ -148,10 +153,27 @@ struct Side {
 }
 
 /// What the kernel tells of a device.
+#[derive(Debug)]
 struct Link {
     number: u32,
     name: String,
     up: bool,
+    /// Whoever else is in the container's namespace can put another device at its number, but
+    /// not one with this hardware or other end.
+    identity: [Option<Vec<u8>>; 4],
+}
+
+impl Link {
+    /// Reads the body of an `RTM_NEWLINK`.
+    fn parse(told: &[u8]) -> Option<Self> {
+        let rest = told.get(size_of::<libc::ifinfomsg>()..)?;
+        let name = String::from_utf8_lossy(attribute(rest, libc::IFLA_IFNAME)?).trim_end_matches('\0').to_owned();
+        let kind = attribute(rest, libc::IFLA_LINKINFO).and_then(|info| attribute(info, libc::IFLA_INFO_KIND));
+        let [hardware, other_end, of_namespace] =
+            [libc::IFLA_PERM_ADDRESS, libc::IFLA_LINK, libc::IFLA_LINK_NETNSID].map(|kind| attribute(rest, kind));
+        let identity = [kind, hardware, other_end, of_namespace].map(|value| value.map(<[u8]>::to_vec));
+        Some(Self { number: u32_at(told, 4)?, name, up: u32_at(told, 8)? & UP != 0, identity })
+    }
 }
 
 impl Side {
@@ -167,12 +189,7 @@ impl Side {
 
     fn link(&mut self, request: &Request) -> Result<Link, Refusal> {
         let bodies = self.socket.call(request)?;
-        let told = bodies.first().and_then(|told| {
-            let name = attribute(told.get(size_of::<libc::ifinfomsg>()..)?, libc::IFLA_IFNAME)?;
-            let name = String::from_utf8_lossy(name).trim_end_matches('\0').to_owned();
-            Some(Link { number: u32_at(told, 4)?, name, up: u32_at(told, 8)? & UP != 0 })
-        });
-        told.ok_or_else(|| Errno::EBADMSG.into())
+        bodies.first().and_then(|told| Link::parse(told)).ok_or_else(|| Errno::EBADMSG.into())
     }
 
     fn addresses(&mut self, number: u32) -> Result<Vec<Address>, Refusal> {
