@@ -86,14 +86,18 @@ fn device(c: &Case, pid: i32, name: &str) -> Option<Value> {
     let fields = found.as_object_mut()?;
     let kept = ["ifname", "flags", "mtu", "address", "ifalias", "altnames", "txqlen", "addr_info"];
     fields.retain(|key, _| kept.contains(&key.as_str()));
-    for address in fields["addr_info"].as_array_mut()?.iter_mut().filter_map(Value::as_object_mut) {
+    // The other end is noticed some time later, and then the link-local address is made.
+    fields["flags"].as_array_mut()?.retain(|flag| flag != "NO-CARRIER" && flag != "LOWER_UP");
+    let addresses = fields["addr_info"].as_array_mut()?;
+    addresses.retain(|a| !a["local"].as_str().is_some_and(|local| local.starts_with("fe80")));
+    for address in addresses.iter_mut().filter_map(Value::as_object_mut) {
         // Duplicates are looked for whenever an address comes to a link.
         address.retain(|key, _| key != "tentative" && key != "protocol");
     }
     Some(found)
 }
 
-/// The addresses of a device as `ip` shows them, each with its flags; not those the kernel makes.
+/// The addresses of a device as `ip` shows them, each with its flags.
 fn addresses(device: &Value) -> Vec<String> {
     let all = device["addr_info"].as_array().expect("addresses").iter();
     let text = |a: &Value| {
@@ -104,7 +108,7 @@ fn addresses(device: &Value) -> Vec<String> {
         let (local, rest) = (a["local"].as_str().unwrap_or(""), [field("address"), field("broadcast"), field("label")]);
         format!("{local}/{}{}{metric}{flags}", a["prefixlen"], rest.concat())
     };
-    all.filter(|a| !a["local"].as_str().is_some_and(|local| local.starts_with("fe80"))).map(text).collect()
+    all.map(text).collect()
 }
 
 fn is_up(device: &Value) -> bool {
