@@ -56,7 +56,7 @@ pub fn check_net_devices(plan: &Plan, joined: &[(usize, NamespaceKind, OwnedFd)]
     let inode = |fd: &OwnedFd| nix::sys::stat::fstat(fd).map(|stat| (stat.st_dev, stat.st_ino)).step(step);
     if inode(&own)? == inode(namespace)? {
         let text = format!("they are there already: linux.namespaces[{index}].path is the network namespace of orlop");
-        return Err(Error::join("invalid config", vec![Error::field("linux.netDevices", text)]).unwrap_or_default());
+        return Err(Error::field("linux.netDevices", text).during("invalid config"));
     }
     Ok(())
 }
