@@ -564,8 +564,10 @@ fn whatever_fails_they_are_somewhere() {
     c.write();
     let (mut before, mut given_back, mut n) = (two(&c, &host), 0, 1);
     // Calls before the devices are touched are the general sweep's; one in 16 finds where that is.
-    let mut stride = 16;
+    const STRIDE: usize = 16;
+    let mut found = false;
     loop {
+        assert!(n < 5000, "create never completes");
         let (end, said) = create_harmed(&c, &host, n);
         let (End::Harmed { status, .. } | End::Completed { status }) = end;
         if !libc::WIFEXITED(status) || libc::WEXITSTATUS(status) == 0 {
@@ -580,15 +582,15 @@ fn whatever_fails_they_are_somewhere() {
             c.assert_nothing_left();
             let seen = said.contains("network device") || said.contains("network namespace");
             given_back += usize::from(seen);
-            if seen && stride == 16 {
-                n -= 16;
-                stride = step();
+            if seen && !found {
+                found = true;
+                n = n.saturating_sub(STRIDE);
             }
         }
         if matches!(end, End::Completed { .. }) {
             break;
         }
-        n += stride;
+        n += if found { step() } else { STRIDE };
     }
     assert!(given_back >= 20 / step(), "only {given_back} of {n} failing calls had to do with the devices");
 }
