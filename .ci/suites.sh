@@ -29,9 +29,9 @@ count() { grep '^test result:' "$log" | sed "s/.* \([0-9]*\) $1.*/\1/" | awk '{ 
 # The emulated machine does a part of what is done again and again; a part isn't all.
 partly() {
     case $1 in
-        sweep) case ${SWEEP:-1} in
+        sweep | netdevices) case ${SWEEP:-1} in
             1 | full) ;;
-            *) echo "skip: sweep[calls]: only every ${SWEEP}th call here; all natively, or with SWEEP=1" ;;
+            *) echo "skip: $1[calls]: only every ${SWEEP}th call here; all natively, or with SWEEP=1" ;;
         esac ;;
         capabilities | seccomp) [ "${ROUNDS:-100}" = 100 ] || echo "skip: $1[combinations]: only every third of some here; all natively, or with ROUNDS=100" ;;
         security) [ "${ROUNDS:-100}" = 100 ] || echo "skip: security[rounds]: only $ROUNDS % of the rounds here; all natively, or with ROUNDS=100" ;;

@@ -185,10 +185,14 @@ fn namespaces() {
 }
 
 #[test]
-fn later_issues_are_refused_clearly() {
-    let mut c = Case::new();
-    c.set("/linux/netDevices", json!({ "eth7": { "name": "eth0" } }));
-    refused(&c, &["linux.netDevices", "not supported yet"]);
+fn net_devices() {
+    let at = "/linux/netDevices";
+    bad(at, json!({ "eth7": { "name": "a/b" } }), &["linux.netDevices[\"eth7\"].name", "\"a/b\"", "a slash"]);
+    bad(at, json!({ "eth7": { "name": "" } }), &["linux.netDevices[\"eth7\"].name", "it is empty"]);
+    bad(at, json!({ "eth7": { "name": "abcdefghijklmnop" } }), &["linux.netDevices[\"eth7\"].name", "15 bytes"]);
+    bad(at, json!({ "..": {} }), &["linux.netDevices[\"..\"]", "not the name of a network device"]);
+    bad(at, json!({ "a": { "name": "c" }, "b": { "name": "c" } }), &["linux.netDevices[\"b\"].name", "\"a\""]);
+    bad(at, json!([]), &["linux.netDevices", "invalid type"]);
 }
 
 #[test]

@@ -13,7 +13,7 @@ use super::birth::{self, Birth};
 use super::foreground::{self, Foreground, Relay};
 use super::handle::{Handle, Lock, START_SOCKET, already_exists};
 use super::launch::{Child, InheritedFds, Interrupts, explain_oom, until_execve};
-use super::namespaces::open_joined;
+use super::namespaces::{check_net_devices, open_joined};
 use super::outputs::{Outputs, check_terminal};
 use super::rootless::OomScore;
 use super::start::poststart;
@@ -30,6 +30,7 @@ use crate::init::sources::Sources;
 use crate::init::sync::{Channel, Message};
 use crate::init::{self, Common, Init, Start, stdio};
 use crate::log;
+use crate::net::devices::Moves;
 use crate::rdt;
 use crate::spec::plan::{CgroupPlan, NamespaceKind, Plan};
 use crate::spec::{self};
@@ -155,6 +156,7 @@ impl Prepared {
         loaded.plan.warnings.iter().chain(&missing).for_each(|w| log::warn(w));
         checked?;
         let join = open_joined(&loaded.plan.namespaces)?;
+        check_net_devices(&loaded.plan, &join, &procfs)?;
         if let Some((_, _, userns)) = join.iter().find(|(_, kind, _)| *kind == NamespaceKind::User) {
             birth::take_maps(&mut loaded.plan, userns, &procfs)?;
         }
@@ -284,6 +286,8 @@ struct Making {
     child: Option<Child>,
     /// Hooks have been run, or could have: what ends now ends with poststop.
     hooked: bool,
+    /// Of the host's, until the container is there to keep them.
+    devices: Option<Moves>,
     done: bool,
 }
 
@@ -301,6 +305,7 @@ impl Making {
             cgroup: None,
             child: None,
             hooked: false,
+            devices: None,
             done: false,
         };
         making.handle.write_state(&making.state)?;
@@ -336,10 +341,11 @@ impl Making {
         let child = self.child.as_mut().ok_or_else(|| Error::new("there is no init"))?;
         self.state.set_init(child.pid, &child.pidfd)?;
         self.state.orlop.rdt.as_ref().map_or(Ok(()), |group| group.add(child.pid))?;
-        let (prepared, state, hooked) = (&self.prepared, &self.state, &mut self.hooked);
+        let (prepared, state) = (&self.prepared, &self.state);
+        let (hooked, devices) = (&mut self.hooked, &mut self.devices);
         let ready = child.until_ready(interrupts, |asked| {
             *hooked |= *asked == Message::RunHooks;
-            serve(asked, prepared, state, interrupts)
+            serve(asked, prepared, state, devices, interrupts)
         });
         self.hooked |= ready.is_ok();
         ready.map_err(|e| explain_oom(e, INIT, self.cgroup.as_ref()))
@@ -437,7 +443,9 @@ impl Making {
         self.handle.write_state(&self.state)?;
         let outputs = &self.prepared.outputs;
         let released = outputs.announce(child.pid, &child.pidfd, "standard").and_then(|()| child.release());
-        released.inspect_err(|_| outputs.retract())
+        let channel = released.inspect_err(|_| outputs.retract())?;
+        self.devices = None;
+        Ok(channel)
     }
 
     /// The end of `create`.
@@ -476,6 +484,10 @@ impl Drop for Making {
     fn drop(&mut self) {
         if self.done {
             return;
+        }
+        // While its namespace lasts: virtual devices would end with it.
+        if let Some(devices) = self.devices.take() {
+            devices.give_back();
         }
         // Kills and reaps init, if it was not let go.
         self.child = None;
@@ -519,11 +531,21 @@ fn map_ids(child: &Child, prepared: &Prepared, sources: Option<&Sources>, interr
 }
 
 /// What init asks the host side for.
-fn serve(asked: &Message, prepared: &Prepared, state: &State, interrupts: &Interrupts) -> Result<()> {
+fn serve(
+    asked: &Message,
+    prepared: &Prepared,
+    state: &State,
+    devices: &mut Option<Moves>,
+    interrupts: &Interrupts,
+) -> Result<()> {
     let (plan, proc, pid) = (&prepared.plan, &prepared.procfs, state.init_process_pid);
     match asked {
         Message::SetTimeOffsets => set_time_offsets(&plan.time_offsets, proc, pid),
         Message::SetAttributes => plan.process.as_ref().map_or(Ok(()), |p| set_attributes(p, proc, pid)),
+        Message::MoveDevices => {
+            let moves = devices.insert(Moves::begin(proc, pid)?);
+            plan.net_devices.iter().try_for_each(|device| moves.take(device))
+        }
         _ => host_hooks(plan, state, interrupts),
     }
 }

@@ -119,7 +119,12 @@ impl Child {
             match channel.recv()? {
                 Some(Message::Ready) => return Ok(()),
                 Some(Message::Failed(error)) => return Err(*error),
-                Some(asked @ (Message::RunHooks | Message::SetAttributes | Message::SetTimeOffsets)) => {
+                Some(
+                    asked @ (Message::RunHooks
+                    | Message::SetAttributes
+                    | Message::SetTimeOffsets
+                    | Message::MoveDevices),
+                ) => {
                     serve(&asked)?;
                     channel.send(&Message::Continue)?;
                 }

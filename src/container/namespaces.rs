@@ -7,7 +7,7 @@ use nix::fcntl::{OFlag, open};
 use nix::sys::stat::Mode;
 
 use crate::error::{Error, Result, Step};
-use crate::spec::plan::{NamespaceKind, Namespaces};
+use crate::spec::plan::{NamespaceKind, Namespaces, Plan};
 use crate::sys;
 use crate::sys::procfs::Procfs;
 
@@ -42,6 +42,23 @@ pub fn open_joined(namespaces: &Namespaces) -> Result<Vec<(usize, NamespaceKind,
         }
     }
     Ok(opened)
+}
+
+/// Are network devices to be moved to a network namespace that is our own?
+///
+/// # Errors
+/// Names `linux.netDevices`; the errno of fstat(2) and the like.
+pub fn check_net_devices(plan: &Plan, joined: &[(usize, NamespaceKind, OwnedFd)], proc: &Procfs) -> Result<()> {
+    let joined = joined.iter().find(|(_, kind, _)| *kind == NamespaceKind::Network);
+    let Some((index, _, namespace)) = joined.filter(|_| !plan.net_devices.is_empty()) else { return Ok(()) };
+    let step = "cannot compare network namespaces";
+    let own = proc.magic_link(c"self/ns", c"net", OFlag::O_RDONLY).step(step)?;
+    let inode = |fd: &OwnedFd| nix::sys::stat::fstat(fd).map(|stat| (stat.st_dev, stat.st_ino)).step(step);
+    if inode(&own)? == inode(namespace)? {
+        let text = format!("they are there already: linux.namespaces[{index}].path is the network namespace of orlop");
+        return Err(Error::field("linux.netDevices", text).during("invalid config"));
+    }
+    Ok(())
 }
 
 /// The `CLONE_NEW*` flags of the namespaces in which a process differs from

@@ -165,6 +165,10 @@ impl Init<'_> {
         if let Some(console) = &console {
             console.bind(&root, plan)?;
         }
+        if !plan.net_devices.is_empty() {
+            // Not earlier: what fails before need not be given back.
+            self.common.channel.ask(&Message::MoveDevices)?;
+        }
         self.host_hooks()?;
         // A hook of the host's makes its files as the caller would.
         sys::process::umask(umask);

@@ -27,6 +27,8 @@ pub enum Message {
     SetAttributes,
     /// init → host: the time namespace waits for its offsets.
     SetTimeOffsets,
+    /// init → host: the network namespace waits for its devices.
+    MoveDevices,
     /// init → starter: the next thing is the execve.
     Executing,
     /// init → starter: its filter's listener will have this number; take it.
@@ -45,6 +47,7 @@ impl Message {
             Self::Ready => vec![b'R'],
             Self::SetAttributes => vec![b'A'],
             Self::SetTimeOffsets => vec![b'T'],
+            Self::MoveDevices => vec![b'D'],
             Self::Executing => vec![b'X'],
             Self::Listener(number) => [&b"N"[..], &number.to_ne_bytes()].concat(),
             Self::Released => vec![b'L'],
@@ -69,6 +72,7 @@ impl Message {
             b"R" => Ok(Self::Ready),
             b"A" => Ok(Self::SetAttributes),
             b"T" => Ok(Self::SetTimeOffsets),
+            b"D" => Ok(Self::MoveDevices),
             b"X" => Ok(Self::Executing),
             b"L" => Ok(Self::Released),
             [b'N', a, b, c, d] => Ok(Self::Listener(RawFd::from_ne_bytes([*a, *b, *c, *d]))),
@@ -195,7 +199,7 @@ mod tests {
         let failed = Message::Failed(Box::new(Error::sys("x", libc::EPERM).path("/y")));
         let listener = Message::Listener(70_000);
         let plain = [Message::RunHooks, Message::Continue, Message::Ready, Message::Executing, Message::Released];
-        let asked = [Message::SetAttributes, Message::SetTimeOffsets, listener, failed];
+        let asked = [Message::SetAttributes, Message::SetTimeOffsets, Message::MoveDevices, listener, failed];
         for message in plain.into_iter().chain(asked) {
             a.send(&message).unwrap();
             assert_eq!(b.recv().unwrap(), Some(message));

@@ -2,6 +2,10 @@
 
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socket};
 
+pub mod address;
+pub mod devices;
+pub mod netlink;
+
 /// Brings `lo` up in the current network namespace (netdevice(7)).
 ///
 /// # Errors

@@ -53,7 +53,7 @@ pub fn features() -> Value {
                 "flags": FLAGS.iter().map(|(name, ..)| *name).collect::<Vec<_>>(),
             },
             "mountExtensions": {"idmap": {"enabled": true}},
-            "netDevices": {"enabled": false},
+            "netDevices": {"enabled": true},
         },
         "annotations": {"org.orlop.version": env!("CARGO_PKG_VERSION")},
         "potentiallyUnsafeConfigAnnotations": [KEEP_GROUPS, LABEL_ANNOTATION, UNIT_PROPERTY, FAIL_UNKNOWN, RECEIVER],

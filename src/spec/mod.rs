@@ -23,6 +23,7 @@ pub(crate) mod lists;
 mod mount_options;
 mod mounts;
 mod namespaces;
+mod netdevices;
 mod parse;
 pub mod plan;
 mod process;

@@ -35,6 +35,8 @@ pub struct Plan {
     pub ids: IdMaps,
     /// `linux.timeOffsets`.
     pub time_offsets: Vec<TimeOffset>,
+    /// `linux.netDevices`.
+    pub net_devices: Vec<NetDevice>,
     /// `mounts`, in the order of the config.
     pub mounts: Vec<Mount>,
     /// The default devices and `linux.devices`, one per path (the config's wins).
@@ -223,6 +225,34 @@ pub struct TimeOffset {
     pub secs: i64,
     /// Nanoseconds, 0…999,999,999.
     pub nanos: u32,
+}
+
+/// A network device of the host that becomes the container's.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NetDevice {
+    /// JSON path, for messages.
+    pub field: String,
+    /// Its name on the host.
+    pub host: String,
+    /// Its name in the container, perhaps with a `%d` that the kernel makes a number of; as on the host when unset.
+    pub name: Option<String>,
+}
+
+impl NetDevice {
+    /// Its name in the container.
+    pub fn inside(&self) -> &str {
+        self.name.as_deref().unwrap_or(&self.host)
+    }
+
+    /// Does the kernel find a number for its name?
+    pub fn is_template(&self) -> bool {
+        self.inside().contains('%')
+    }
+
+    /// JSON path of what says its name in the container.
+    pub fn name_field(&self) -> String {
+        if self.name.is_some() { format!("{}.name", self.field) } else { self.field.clone() }
+    }
 }
 
 /// A propagation change: `MS_SHARED`, `MS_SLAVE`, `MS_PRIVATE` or `MS_UNBINDABLE`, and how deep.

@@ -168,7 +168,9 @@ fn one_fault_each() {
         ("/linux/memoryPolicy", json!({"mode": "MPOL_BIND", "nodes": "x"}), "linux.memoryPolicy.nodes: \"x\" is not"),
         ("/linux/cgroupsPath", json!("a\0"), "linux.cgroupsPath: contains a NUL"),
         ("/linux/intelRdt", json!({"closID": ".."}), "linux.intelRdt.closID: \"..\" cannot be"),
-        ("/linux/netDevices", json!({"eth0": {}}), "linux.netDevices: not supported yet"),
+        ("/linux/netDevices", json!({"eth0": {"name": "a/b"}}), "linux.netDevices[\"eth0\"].name: \"a/b\" is no name"),
+        ("/linux/netDevices", json!({"eth 0": {}}), "linux.netDevices[\"eth 0\"]: not the name of a network device"),
+        ("/linux/netDevices", json!({"eth0": {"name": 1}}), "linux.netDevices.eth0.name: invalid type"),
         ("/linux/seccomp", json!({"defaultAction": "X"}), "linux.seccomp.defaultAction: unknown variant"),
         (
             "/linux/devices",

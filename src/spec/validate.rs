@@ -7,7 +7,8 @@ use oci_spec::runtime::{Linux, LinuxPersonalityDomain, Spec};
 
 use super::faults::Faults;
 use super::plan::{CgroupPlan, Hooks, IdMaps, MountKind, NamespaceKind, Namespaces, Plan, Propagation};
-use super::{devices, hooks, mount_options, mounts, namespaces, process, rdt, resources, scheduling, seccomp, sysctl};
+use super::{devices, hooks, mount_options, mounts, namespaces, netdevices};
+use super::{process, rdt, resources, scheduling, seccomp, sysctl};
 use crate::seccomp::tables::Arch;
 
 /// The newest minor version of the specification understood here.
@@ -32,7 +33,6 @@ pub(crate) fn plan(spec: &Spec, bundle: &Path, faults: &mut Faults) -> Plan {
     }
     let none = no_linux();
     let linux = spec.linux().as_ref().unwrap_or(&none);
-    refuse_unsupported(linux, faults);
     let annotations = annotations(spec, faults);
     let namespaces = namespaces::resolve(linux, faults);
     let (hostname, domainname) = namespaces::uts_names(spec, &namespaces, faults);
@@ -66,6 +66,7 @@ pub(crate) fn plan(spec: &Spec, bundle: &Path, faults: &mut Faults) -> Plan {
         hostname,
         domainname,
         time_offsets: namespaces::time_offsets(linux, &namespaces, faults),
+        net_devices: net_devices(linux, &namespaces, faults),
         populate_dev: !mounts.iter().any(binds_dev),
         mounts,
         devices: devices::resolve(linux.devices().as_deref().unwrap_or_default(), faults),
@@ -91,14 +92,6 @@ pub(crate) fn plan(spec: &Spec, bundle: &Path, faults: &mut Faults) -> Plan {
 /// whole container with namespaces, masks and rules.
 fn no_linux() -> Linux {
     serde_json::from_str("{}").unwrap_or_default()
-}
-
-/// What the config may ask for and orlop does not do yet. Ignoring any of it
-/// would give a container less isolated, or more limited, than asked for.
-fn refuse_unsupported(linux: &Linux, faults: &mut Faults) {
-    if linux.net_devices().as_ref().is_some_and(|d| !d.is_empty()) {
-        faults.add("linux.netDevices", "not supported yet");
-    }
 }
 
 /// Semantic versions from 1.0.0's release candidates to the newest minor.
@@ -181,6 +174,10 @@ fn paths(at: &str, paths: &Option<Vec<String>>, faults: &mut Faults) -> Vec<Stri
 
 fn sysctls(linux: &Linux, namespaces: &Namespaces, faults: &mut Faults) -> Vec<super::plan::Sysctl> {
     linux.sysctl().as_ref().map(|s| sysctl::resolve(s, namespaces, faults)).unwrap_or_default()
+}
+
+fn net_devices(linux: &Linux, namespaces: &Namespaces, faults: &mut Faults) -> Vec<super::plan::NetDevice> {
+    linux.net_devices().as_ref().map(|d| netdevices::resolve(d, namespaces, faults)).unwrap_or_default()
 }
 
 fn root_propagation(linux: &Linux, faults: &mut Faults) -> Option<Propagation> {

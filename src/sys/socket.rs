@@ -103,6 +103,18 @@ pub fn accept(listener: impl AsFd) -> nix::Result<OwnedFd> {
     }
 }
 
+/// Turns on an option of a netlink socket (netlink(7)).
+///
+/// # Errors
+/// `ENOPROTOOPT` when the kernel does not know it.
+pub fn netlink_option(sock: impl AsFd, option: libc::c_int) -> nix::Result<()> {
+    let (fd, on) = (sock.as_fd().as_raw_fd(), 1 as libc::c_int);
+    let len = size_of_val(&on) as libc::socklen_t;
+    // SAFETY: pointer and length of one number.
+    super::check(unsafe { libc::setsockopt(fd, libc::SOL_NETLINK, option, (&raw const on).cast(), len) }.into())
+        .map(drop)
+}
+
 /// Sets `IFF_UP` on an interface (netdevice(7), `SIOCSIFFLAGS`).
 ///
 /// # Errors
