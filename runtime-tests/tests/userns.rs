@@ -275,6 +275,39 @@ fn join(c: &mut Case, pid: i32) {
     c.join_namespace("network", &format!("/proc/{pid}/ns/net"));
 }
 
+/// A new one beside namespaces that are the host's: podman joins a network by path.
+#[test]
+fn beside_namespaces_of_the_hosts() {
+    let mut c = case();
+    let other = c.program("unshare").args(["--net", "--ipc", "--uts", "--cgroup", "sleep", "1000"]).spawn();
+    let kinds = [("network", "net"), ("ipc", "ipc"), ("uts", "uts"), ("cgroup", "cgroup")];
+    let link = |pid: &str, name: &str| fs::read_link(format!("/proc/{pid}/ns/{name}"));
+    let pid = other.child.id().to_string();
+    runtime_tests::command::wait_for("the namespaces", || {
+        kinds.iter().all(|(_, name)| link(&pid, name).unwrap() != link("self", name).unwrap()).then_some(())
+    });
+    for (kind, name) in kinds {
+        c.join_namespace(kind, &format!("/proc/{pid}/ns/{name}"));
+    }
+    // Who does not own the ipc namespace mounts no mqueue.
+    c.unset("/hostname").replace_mount("/dev/mqueue", None);
+    c.args(&["/bin/sleep", "1000"]);
+    c.start();
+    let own = c.pid().to_string();
+    for (_, name) in kinds {
+        assert_eq!(link(&own, name).unwrap(), link(&pid, name).unwrap(), "{name}");
+    }
+    assert_ne!(link(&own, "user").unwrap(), link("self", "user").unwrap());
+    c.exec(&[], &["/bin/true"]).go().ok();
+    c.delete();
+    // Nor has its root any right over them.
+    c.add_caps(&["CAP_SYS_ADMIN", "CAP_NET_ADMIN"]);
+    c.sh("hostname other 2>/dev/null || ip link set lo up 2>/dev/null || echo refused");
+    assert_eq!(c.run().ok().text(), "refused");
+    sys::kill(other.child.id().cast_signed(), KILL).unwrap();
+    other.wait();
+}
+
 #[test]
 fn a_pods_second_container() {
     let mut c = case();

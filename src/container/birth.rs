@@ -33,8 +33,9 @@ pub struct Birth<'a> {
     pub flags: u64,
     /// Its cgroup.
     pub cgroup: Option<&'a Cgroup>,
-    /// The user namespace to join first: itself, or a pidfd of a process in it.
-    pub userns: Option<BorrowedFd<'a>>,
+    /// Namespaces to join before the new ones are made, in this order, with
+    /// their `CLONE_NEW*` flag: themselves, or a pidfd of a process in them.
+    pub first: Vec<(BorrowedFd<'a>, u64)>,
     /// The pid namespace, given in the same way.
     pub pidns: Option<BorrowedFd<'a>>,
     /// procfs.
@@ -49,7 +50,8 @@ impl Birth<'_> {
     /// it; what systemd says when it is to move the process.
     pub fn fork(&self) -> Result<Fork> {
         // Whoever may enter the pid namespace only as somebody of the user namespace does it there.
-        let late = self.pidns.filter(|_| self.userns.is_some() && rootless::is());
+        let in_userns = self.first.iter().any(|(_, kind)| *kind == USER);
+        let late = self.pidns.filter(|_| in_userns && rootless::is());
         let early = self.pidns.filter(|_| late.is_none());
         let _children_in = early.map(|pidns| ChildrenIn::join(self.proc, pidns)).transpose()?;
         match self.once(self.cgroup.map(Cgroup::fd), late, None) {
@@ -70,18 +72,18 @@ impl Birth<'_> {
     ) -> Result<Fork> {
         let failed = |e| not_forked(self.step, e, self.cgroup);
         let adopt = |pid| adopted_by.map_or(Ok(()), |cgroup| cgroup.adopt(pid));
-        let Some(userns) = self.userns else {
+        if self.first.is_empty() {
             let forked = sys::process::fork(self.flags, cgroup).map_err(failed)?;
             if let Fork::Parent { pid, pidfd } = &forked {
                 adopt(*pid).inspect_err(|_| end(pidfd))?;
             }
             return Ok(forked);
-        };
+        }
         let (ours, theirs) = pair()?;
         match sys::process::fork(0, cgroup).map_err(failed)? {
             Fork::Child => {
                 drop(ours);
-                Ok(midwife(userns, pidns, self.flags, &theirs))
+                Ok(self.midwife(pidns, &theirs))
             }
             Fork::Parent { pid, pidfd } => {
                 drop(theirs);
@@ -100,24 +102,27 @@ impl Birth<'_> {
     }
 }
 
+impl Birth<'_> {
+    /// In the process between: returns in the one that is born.
+    fn midwife(&self, pidns: Option<BorrowedFd<'_>>, parent: &OwnedFd) -> Fork {
+        // Until we are in the cgroup that is passed on.
+        let _ = nix::unistd::read(parent, &mut [0]);
+        let mut joined = self.first.iter().copied().chain(pidns.map(|fd| (fd, PID)));
+        let born = joined
+            .try_for_each(|(fd, kind)| sys::process::join(fd, kind))
+            .and_then(|()| sys::process::fork_sibling(self.flags));
+        let sent = match born {
+            Ok(Fork::Child) => return Fork::Child,
+            Ok(Fork::Parent { pidfd, .. }) => sys::socket::send_fd(parent, &[0], pidfd.as_fd()).map(drop),
+            Err(e) => nix::unistd::write(parent, &[e as u8]).map(drop),
+        };
+        sys::process::exit_now(sent.is_err().into())
+    }
+}
+
 fn end(pidfd: &OwnedFd) {
     let _ = sys::process::pidfd_kill(pidfd, libc::SIGKILL);
     let _ = sys::process::wait(pidfd);
-}
-
-/// In the process between: returns in the one that is born.
-fn midwife(userns: BorrowedFd<'_>, pidns: Option<BorrowedFd<'_>>, flags: u64, parent: &OwnedFd) -> Fork {
-    // Until we are in the cgroup that is passed on.
-    let _ = nix::unistd::read(parent, &mut [0]);
-    let born = sys::process::join(userns, USER)
-        .and_then(|()| pidns.map_or(Ok(()), |pidns| sys::process::join(pidns, PID)))
-        .and_then(|()| sys::process::fork_sibling(flags));
-    let sent = match born {
-        Ok(Fork::Child) => return Fork::Child,
-        Ok(Fork::Parent { pidfd, .. }) => sys::socket::send_fd(parent, &[0], pidfd.as_fd()).map(drop),
-        Err(e) => nix::unistd::write(parent, &[e as u8]).map(drop),
-    };
-    sys::process::exit_now(sent.is_err().into())
 }
 
 /// What the maps of the namespace are. A config may give them again, and must

@@ -25,7 +25,7 @@ use crate::cgroup::{self, Cgroup};
 use crate::error::{Error, Result, Step};
 use crate::hooks::{self, HookState};
 use crate::init::credentials::set_attributes;
-use crate::init::namespaces::{BY_CLONE, set_time_offsets};
+use crate::init::namespaces::{BY_CLONE, before_birth, set_time_offsets};
 use crate::init::sources::Sources;
 use crate::init::sync::{Channel, Message};
 use crate::init::{self, Common, Init, Start, stdio};
@@ -360,13 +360,16 @@ impl Making {
         if let (false, Some(process)) = (plan.ids.is_empty(), &plan.process) {
             stdio::give_to(&plan.ids, process)?;
         }
-        let joined = |kind| prepared.join.iter().find(|(_, k, _)| *k == kind).map(|(_, _, fd)| fd.as_fd());
+        let join = || prepared.join.iter().map(|(_, kind, fd)| (fd.as_fd(), *kind));
         let birth = Birth {
             step: "cannot create init",
             flags: BY_CLONE.iter().fold(0, |flags, kind| flags | namespaces.new & kind.clone_flag()),
             cgroup: self.cgroup.as_ref(),
-            userns: joined(NamespaceKind::User),
-            pidns: joined(NamespaceKind::Pid),
+            first: join()
+                .filter(|(_, kind)| before_birth(namespaces, *kind))
+                .map(|(fd, kind)| (fd, kind.clone_flag()))
+                .collect(),
+            pidns: join().find(|(_, kind)| *kind == NamespaceKind::Pid).map(|(fd, _)| fd),
             proc,
         };
         let score = if rootless { OomScore::take(plan.process.as_ref(), proc)? } else { None };

@@ -176,7 +176,7 @@ impl Joining<'_> {
             step: "cannot create the process",
             flags: 0,
             cgroup,
-            userns: early.then(|| self.target.as_fd()),
+            first: early.then(|| (self.target.as_fd(), NamespaceKind::User.clone_flag())).into_iter().collect(),
             pidns: differs(NamespaceKind::Pid).then(|| self.target.as_fd()),
             proc: &self.procfs,
         };

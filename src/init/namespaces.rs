@@ -9,7 +9,7 @@ use super::credentials::of_process;
 use super::sync::Message;
 use crate::error::{Error, Result, Step};
 use crate::net;
-use crate::spec::plan::{NamespaceKind, Plan, TimeOffset};
+use crate::spec::plan::{NamespaceKind, Namespaces, Plan, TimeOffset};
 use crate::sys::ids::Visible;
 use crate::sys::process::{join, unshare};
 use crate::sys::procfs::Procfs;
@@ -20,14 +20,20 @@ use crate::sys::procfs::Procfs;
 /// User must be of these: the others are to be its own.
 pub const BY_CLONE: [NamespaceKind; 3] = [NamespaceKind::User, NamespaceKind::Pid, NamespaceKind::Mount];
 
+/// Is a namespace that is joined entered before the process is born that will
+/// live in it? The user namespace, which is to own the others; and before a new
+/// one, all, for in there it has no right to join what the host owns.
+pub fn before_birth(namespaces: &Namespaces, kind: NamespaceKind) -> bool {
+    kind == NamespaceKind::User || kind != NamespaceKind::Pid && namespaces.is_new(NamespaceKind::User)
+}
+
 /// Joins those given by path, makes the new ones, sets hostname and domainname, brings loopback up.
 ///
 /// # Errors
 /// Names the namespace and its field.
 pub fn enter(plan: &Plan, join_fds: &[(usize, NamespaceKind, OwnedFd)], common: &Common) -> Result<()> {
     for (index, kind, fd) in join_fds {
-        // These two were entered by being born in them.
-        if !matches!(kind, NamespaceKind::Pid | NamespaceKind::User) {
+        if *kind != NamespaceKind::Pid && !before_birth(&plan.namespaces, *kind) {
             join(fd, kind.clone_flag())
                 .step(format!("cannot join the {} namespace", kind.spec_name()))
                 .map_err(|e| e.in_field(format!("linux.namespaces[{index}].path")))?;
