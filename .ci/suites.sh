@@ -33,7 +33,7 @@ partly() {
             1 | full) ;;
             *) echo "skip: $1[calls]: only every ${SWEEP}th call here; all natively, or with SWEEP=1" ;;
         esac ;;
-        capabilities | seccomp) [ "${ROUNDS:-100}" = 100 ] || echo "skip: $1[combinations]: only every third of some here; all natively, or with ROUNDS=100" ;;
+        capabilities | seccomp) [ "${ROUNDS:-100}" = 100 ] || echo "skip: $1[combinations]: only every sixth of some here; all natively, or with ROUNDS=100" ;;
         security) [ "${ROUNDS:-100}" = 100 ] || echo "skip: security[rounds]: only $ROUNDS % of the rounds here; all natively, or with ROUNDS=100" ;;
     esac
 }

@@ -24,7 +24,7 @@ case $where in
     vm)
         build=(--package runtime-tests --tests) kinds=test
         run=("$top/runtime-tests/vm/run.sh" --timeout "${VM_TIMEOUT:-2400}"
-            env SWEEP="${SWEEP:-16}" ROUNDS="${ROUNDS:-10}" SUITE_TIMEOUT="${SUITE_TIMEOUT:-900}")
+            env SWEEP="${SWEEP:-32}" ROUNDS="${ROUNDS:-10}" SUITE_TIMEOUT="${SUITE_TIMEOUT:-900}")
         ;;
     *) echo "native or vm?" >&2; exit 1 ;;
 esac

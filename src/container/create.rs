@@ -2,26 +2,20 @@
 
 use std::ffi::CString;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
-use std::path::{Path, PathBuf};
-use std::time::SystemTime;
 
 use nix::sys::socket::{AddressFamily, Backlog, SockFlag, SockType, bind, listen, socket, socketpair};
 use nix::sys::stat::Mode;
-use serde_json::value::RawValue;
 
-use super::birth::{self, Birth};
+use super::birth::Birth;
 use super::foreground::{self, Foreground, Relay};
-use super::handle::{Handle, Lock, START_SOCKET, already_exists};
+use super::handle::{Handle, Lock, START_SOCKET};
 use super::launch::{Child, InheritedFds, Interrupts, explain_oom, until_execve};
-use super::namespaces::{check_net_devices, open_joined};
-use super::outputs::{Outputs, check_terminal};
-use super::rootless::OomScore;
+use super::prepare::{Prepared, make_cgroup};
+use super::rootless::{self, OomScore};
 use super::start::poststart;
-use super::state::{Own, STATE_VERSION, SavedConfig, State};
-use super::{
-    CreateOptions, Manager, RunOptions, Runtime, check_id, delete, kill, notify, preflight, protect, rootless,
-};
-use crate::cgroup::{self, Cgroup};
+use super::state::State;
+use super::{CreateOptions, RunOptions, Runtime, delete, kill, notify, protect};
+use crate::cgroup::Cgroup;
 use crate::error::{Error, Result, Step};
 use crate::hooks::{self, HookState};
 use crate::init::credentials::set_attributes;
@@ -31,13 +25,10 @@ use crate::init::sync::{Channel, Message};
 use crate::init::{self, Common, Init, Start, stdio};
 use crate::log;
 use crate::net::devices::Moves;
-use crate::rdt;
-use crate::spec::plan::{CgroupPlan, NamespaceKind, Plan};
-use crate::spec::{self};
+use crate::spec::plan::{NamespaceKind, Plan};
 use crate::sys;
 use crate::sys::ids::Visible;
 use crate::sys::process::Fork;
-use crate::sys::procfs::Procfs;
 
 /// Creates a container: everything but its program's execve.
 ///
@@ -111,167 +102,6 @@ const INIT: &str = "container init";
 enum WaitFor {
     Start,
     Nothing,
-}
-
-/// Everything that could be read, checked and opened before the first side effect.
-struct Prepared {
-    id: String,
-    manager: Manager,
-    plan: Plan,
-    process_json: Option<String>,
-    cgroup: Option<cgroup::Planned>,
-    rdt: Option<rdt::Target>,
-    join: Vec<(usize, NamespaceKind, OwnedFd)>,
-    procfs: Procfs,
-    outputs: Outputs,
-    inherit: InheritedFds,
-    no_pivot: bool,
-    keyring: bool,
-    /// Found out before the fork: in its user namespace the child is somebody else.
-    rootless: bool,
-}
-
-impl Prepared {
-    fn new(
-        rt: &Runtime,
-        o: &CreateOptions,
-        inherit: InheritedFds,
-        detached: bool,
-        interrupts: &Interrupts,
-    ) -> Result<Self> {
-        check_id(&o.id)?;
-        if rt.dir(&o.id).exists() {
-            return Err(already_exists(&o.id));
-        }
-        let bundle = bundle(o.bundle.as_deref())?;
-        let config = o.config.as_deref().map(std::path::absolute).transpose().step("cannot find --config")?;
-        let mut loaded = spec::load(&bundle, config.as_deref())?;
-        let procfs = Procfs::open().step_at("cannot open procfs", "/proc")?;
-        let terminal = loaded.plan.process.as_ref().is_some_and(|p| p.terminal);
-        check_terminal(terminal, o.console_socket.is_some(), detached)?;
-        let checked = preflight::check(&mut loaded.plan, o, rt.manager, &procfs);
-        // In a user namespace of its own it has all of them.
-        let asked = loaded.plan.process.as_ref().filter(|_| !loaded.plan.namespaces.has(NamespaceKind::User));
-        let missing = asked.map(preflight::missing_capabilities).unwrap_or_default();
-        loaded.plan.warnings.iter().chain(&missing).for_each(|w| log::warn(w));
-        checked?;
-        let join = open_joined(&loaded.plan.namespaces)?;
-        check_net_devices(&loaded.plan, &join, &procfs)?;
-        if let Some((_, _, userns)) = join.iter().find(|(_, kind, _)| *kind == NamespaceKind::User) {
-            birth::take_maps(&mut loaded.plan, userns, &procfs)?;
-        }
-        let cgroup = plan_cgroup(rt.manager, &mut loaded.plan, &o.id, interrupts)?;
-        let rdt = loaded.plan.rdt.as_ref().map(|plan| rdt::plan(&rdt::mount_point()?, plan, &o.id)).transpose()?;
-        Ok(Self {
-            id: o.id.clone(),
-            manager: rt.manager,
-            join,
-            plan: loaded.plan,
-            process_json: loaded.process_json,
-            cgroup,
-            rdt,
-            procfs,
-            outputs: Outputs::open(o.pid_file.as_deref(), o.console_socket.as_deref(), o.pidfd_socket.as_deref())?,
-            inherit,
-            no_pivot: o.no_pivot,
-            keyring: !o.no_new_keyring,
-            rootless: rootless::is(),
-        })
-    }
-
-    fn state(&self) -> Result<State> {
-        let plan = &self.plan;
-        let process = self.process_json.clone().map(RawValue::from_string).transpose();
-        let own = Own {
-            version: STATE_VERSION,
-            oci_version: plan.oci_version.clone(),
-            bundle: plan.bundle.clone(),
-            annotations: plan.annotations.clone(),
-            ids: plan.ids.clone(),
-            seccomp: plan.seccomp.as_ref().map(|filter| filter.setup.clone()),
-            owner: nix::unistd::getuid().as_raw(),
-            manager: self.manager,
-            cgroup: self.cgroup.as_ref().map(|c| c.target.clone()),
-            rdt: self.rdt.clone(),
-            own_pids: plan.namespaces.is_new(NamespaceKind::Pid),
-            init_pidfd_inode: None,
-            keyring: self.keyring,
-            process: process.map_err(|e| Error::new("cannot save the process").message(e.to_string()))?,
-            personality: plan.personality,
-            memory_policy: plan.memory_policy.as_ref().map(|p| (p.mode, p.nodes.clone())),
-            poststart: plan.hooks.poststart.clone(),
-            poststop: plan.hooks.poststop.clone(),
-        };
-        Ok(State {
-            id: self.id.clone(),
-            created: log::timestamp(SystemTime::now()),
-            config: SavedConfig { rootfs: plan.rootfs.clone() },
-            cgroup_paths: self.cgroup.iter().map(|c| (String::new(), c.target.path.clone())).collect(),
-            orlop: own,
-            ..State::default()
-        })
-    }
-}
-
-/// Where the cgroup will be; `None` if there is to be none.
-fn plan_cgroup(
-    manager: Manager,
-    plan: &mut Plan,
-    id: &str,
-    interrupts: &Interrupts,
-) -> Result<Option<cgroup::Planned>> {
-    let planned = match manager {
-        Manager::Disabled => return Ok(None),
-        Manager::Cgroupfs => cgroup::plan(&plan.cgroup, id),
-        Manager::Systemd => cgroup::plan_unit(&mut plan.cgroup, id, &plan.annotations, interrupts.as_fd())
-            .map_err(|e| interrupts.explain(e)),
-    };
-    match planned {
-        Err(e) if manager == Manager::Cgroupfs && may_do_without(&plan.cgroup) => {
-            log::warn(&format!("no cgroup: {e}"));
-            Ok(None)
-        }
-        other => other.map(Some).map_err(|e| delegation_hint(e, manager)),
-    }
-}
-
-/// A user who may make no cgroup, and has asked for none and for no limits,
-/// gets a container without one (engine-contract §2.14).
-fn may_do_without(plan: &CgroupPlan) -> bool {
-    let nowhere = plan.path.as_deref().is_none_or(str::is_empty);
-    nowhere && plan.settings.iter().all(cgroup::is_unlimited) && sys::ids::is_users()
-}
-
-/// Makes the cgroup, if there is to be one and it can be done without privileges or not.
-fn make_cgroup(planned: cgroup::Planned, plan: &CgroupPlan, manager: Manager) -> Result<Option<Cgroup>> {
-    match planned.create(plan) {
-        Err(e) if not_permitted(&e) && manager == Manager::Cgroupfs && may_do_without(plan) => {
-            log::warn(&format!("no cgroup: {e}"));
-            Ok(None)
-        }
-        made => made.map(Some).map_err(|e| delegation_hint(e, manager)),
-    }
-}
-
-fn not_permitted(e: &Error) -> bool {
-    matches!(e.raw_errno(), Some(libc::EACCES | libc::EPERM | libc::EROFS))
-}
-
-/// How a user gets a cgroup of their own.
-fn delegation_hint(e: Error, manager: Manager) -> Error {
-    match manager == Manager::Cgroupfs && not_permitted(&e) && sys::ids::is_users() {
-        true => e.hint(
-            "a user's cgroups are those of its systemd: use --systemd-cgroup, \
-             or systemd-run --user --scope -p Delegate=yes orlop …",
-        ),
-        false => e,
-    }
-}
-
-/// The bundle as the kernel names it: absolute, symlinks resolved.
-fn bundle(given: Option<&Path>) -> Result<PathBuf> {
-    let path = given.unwrap_or(Path::new("."));
-    std::fs::canonicalize(path).step_at("cannot find the bundle", path)
 }
 
 /// A container being made. It owns everything acquired so far, and unless it

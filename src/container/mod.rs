@@ -27,6 +27,7 @@ pub mod options;
 mod outputs;
 mod pause;
 mod preflight;
+mod prepare;
 pub mod protect;
 mod rootless;
 mod start;

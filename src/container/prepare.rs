@@ -1,0 +1,211 @@
+//! All of `create` that touches nothing: what could be known to fail does so here.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use serde_json::value::RawValue;
+
+use super::handle::already_exists;
+use super::launch::{InheritedFds, Interrupts};
+use super::namespaces::{check_net_devices, open_joined};
+use super::outputs::{Outputs, check_terminal};
+use super::state::{Own, STATE_VERSION, SavedConfig, State};
+use super::{CreateOptions, Manager, Runtime, birth, check_id, preflight, rootless};
+use crate::cgroup::{self, Cgroup};
+use crate::error::{Error, Result, Step};
+use crate::log;
+use crate::rdt;
+use crate::spec;
+use crate::spec::plan::{CgroupPlan, NamespaceKind, Plan};
+use crate::sys::ids::is_users;
+use crate::sys::procfs::Procfs;
+
+/// Everything that could be read, checked and opened before the first side effect.
+pub struct Prepared {
+    /// Container id.
+    pub id: String,
+    /// Who makes the cgroup.
+    pub manager: Manager,
+    /// The config, resolved.
+    pub plan: Plan,
+    /// `process` as the config has it.
+    pub process_json: Option<String>,
+    /// Where the cgroup will be.
+    pub cgroup: Option<cgroup::Planned>,
+    /// The resctrl group.
+    pub rdt: Option<rdt::Target>,
+    /// Namespaces to join: index in the config, kind, itself.
+    pub join: Vec<(usize, NamespaceKind, OwnedFd)>,
+    /// The host's procfs.
+    pub procfs: Procfs,
+    /// Where the caller wants to be told.
+    pub outputs: Outputs,
+    /// Fds of the caller for the program.
+    pub inherit: InheritedFds,
+    /// `--no-pivot`.
+    pub no_pivot: bool,
+    /// Without `--no-new-keyring`.
+    pub keyring: bool,
+    /// Found out before the fork: in its user namespace the child is somebody else.
+    pub rootless: bool,
+}
+
+impl Prepared {
+    /// Reads, checks and opens it all.
+    ///
+    /// # Errors
+    /// What is wrong with the config or with what the caller asks for.
+    pub fn new(
+        rt: &Runtime,
+        o: &CreateOptions,
+        inherit: InheritedFds,
+        detached: bool,
+        interrupts: &Interrupts,
+    ) -> Result<Self> {
+        check_id(&o.id)?;
+        if rt.dir(&o.id).exists() {
+            return Err(already_exists(&o.id));
+        }
+        let bundle = bundle(o.bundle.as_deref())?;
+        let config = o.config.as_deref().map(std::path::absolute).transpose().step("cannot find --config")?;
+        let mut loaded = spec::load(&bundle, config.as_deref())?;
+        let procfs = Procfs::open().step_at("cannot open procfs", "/proc")?;
+        let terminal = loaded.plan.process.as_ref().is_some_and(|p| p.terminal);
+        check_terminal(terminal, o.console_socket.is_some(), detached)?;
+        let checked = preflight::check(&mut loaded.plan, o, rt.manager, &procfs);
+        // In a user namespace of its own it has all of them.
+        let asked = loaded.plan.process.as_ref().filter(|_| !loaded.plan.namespaces.has(NamespaceKind::User));
+        let missing = asked.map(preflight::missing_capabilities).unwrap_or_default();
+        loaded.plan.warnings.iter().chain(&missing).for_each(|w| log::warn(w));
+        checked?;
+        let join = open_joined(&loaded.plan.namespaces)?;
+        check_net_devices(&loaded.plan, &join, &procfs)?;
+        if let Some((_, _, userns)) = join.iter().find(|(_, kind, _)| *kind == NamespaceKind::User) {
+            birth::take_maps(&mut loaded.plan, userns, &procfs)?;
+        }
+        let cgroup = plan_cgroup(rt.manager, &mut loaded.plan, &o.id, interrupts)?;
+        let rdt = loaded.plan.rdt.as_ref().map(|plan| rdt::plan(&rdt::mount_point()?, plan, &o.id)).transpose()?;
+        Ok(Self {
+            id: o.id.clone(),
+            manager: rt.manager,
+            join,
+            plan: loaded.plan,
+            process_json: loaded.process_json,
+            cgroup,
+            rdt,
+            procfs,
+            outputs: Outputs::open(o.pid_file.as_deref(), o.console_socket.as_deref(), o.pidfd_socket.as_deref())?,
+            inherit,
+            no_pivot: o.no_pivot,
+            keyring: !o.no_new_keyring,
+            rootless: rootless::is(),
+        })
+    }
+
+    /// What will be written down of it.
+    ///
+    /// # Errors
+    /// Never, for a config that was read.
+    pub fn state(&self) -> Result<State> {
+        let plan = &self.plan;
+        let process = self.process_json.clone().map(RawValue::from_string).transpose();
+        let own = Own {
+            version: STATE_VERSION,
+            oci_version: plan.oci_version.clone(),
+            bundle: plan.bundle.clone(),
+            annotations: plan.annotations.clone(),
+            ids: plan.ids.clone(),
+            seccomp: plan.seccomp.as_ref().map(|filter| filter.setup.clone()),
+            owner: nix::unistd::getuid().as_raw(),
+            manager: self.manager,
+            cgroup: self.cgroup.as_ref().map(|c| c.target.clone()),
+            rdt: self.rdt.clone(),
+            own_pids: plan.namespaces.is_new(NamespaceKind::Pid),
+            init_pidfd_inode: None,
+            keyring: self.keyring,
+            process: process.map_err(|e| Error::new("cannot save the process").message(e.to_string()))?,
+            personality: plan.personality,
+            memory_policy: plan.memory_policy.as_ref().map(|p| (p.mode, p.nodes.clone())),
+            poststart: plan.hooks.poststart.clone(),
+            poststop: plan.hooks.poststop.clone(),
+        };
+        Ok(State {
+            id: self.id.clone(),
+            created: log::timestamp(SystemTime::now()),
+            config: SavedConfig { rootfs: plan.rootfs.clone() },
+            cgroup_paths: self.cgroup.iter().map(|c| (String::new(), c.target.path.clone())).collect(),
+            orlop: own,
+            ..State::default()
+        })
+    }
+}
+
+/// Where the cgroup will be; `None` if there is to be none.
+fn plan_cgroup(
+    manager: Manager,
+    plan: &mut Plan,
+    id: &str,
+    interrupts: &Interrupts,
+) -> Result<Option<cgroup::Planned>> {
+    let planned = match manager {
+        Manager::Disabled => return Ok(None),
+        Manager::Cgroupfs => cgroup::plan(&plan.cgroup, id),
+        Manager::Systemd => cgroup::plan_unit(&mut plan.cgroup, id, &plan.annotations, interrupts.as_fd())
+            .map_err(|e| interrupts.explain(e)),
+    };
+    match planned {
+        Err(e) if missing(&e) && manager == Manager::Cgroupfs && may_do_without(&plan.cgroup) => {
+            log::warn(&format!("no cgroup: {e}"));
+            Ok(None)
+        }
+        other => other.map(Some).map_err(|e| delegation_hint(e, manager)),
+    }
+}
+
+/// A user who may make no cgroup, and has asked for none and for no limits,
+/// gets a container without one (engine-contract §2.14).
+fn may_do_without(plan: &CgroupPlan) -> bool {
+    let nowhere = plan.path.as_deref().is_none_or(str::is_empty);
+    nowhere && plan.settings.iter().all(cgroup::is_unlimited) && is_users()
+}
+
+/// Makes the cgroup; `None` if that is not permitted and nothing depends on it.
+///
+/// # Errors
+/// The step that failed, with nothing left of it.
+pub fn make_cgroup(planned: cgroup::Planned, plan: &CgroupPlan, manager: Manager) -> Result<Option<Cgroup>> {
+    match planned.create(plan) {
+        Err(e) if not_permitted(&e) && manager == Manager::Cgroupfs && may_do_without(plan) => {
+            log::warn(&format!("no cgroup: {e}"));
+            Ok(None)
+        }
+        made => made.map(Some).map_err(|e| delegation_hint(e, manager)),
+    }
+}
+
+fn not_permitted(e: &Error) -> bool {
+    matches!(e.raw_errno(), Some(libc::EACCES | libc::EPERM | libc::EROFS))
+}
+
+/// Is there nothing that a cgroup could be made in?
+fn missing(e: &Error) -> bool {
+    not_permitted(e) || cgroup::mount_point().is_none()
+}
+
+/// How a user gets a cgroup of their own.
+fn delegation_hint(e: Error, manager: Manager) -> Error {
+    match manager == Manager::Cgroupfs && not_permitted(&e) && is_users() {
+        true => e.hint(
+            "a user's cgroups are those of its systemd: use --systemd-cgroup, \
+             or systemd-run --user --scope -p Delegate=yes orlop …",
+        ),
+        false => e,
+    }
+}
+
+/// The bundle as the kernel names it: absolute, symlinks resolved.
+fn bundle(given: Option<&Path>) -> Result<PathBuf> {
+    let path = given.unwrap_or(Path::new("."));
+    std::fs::canonicalize(path).step_at("cannot find the bundle", path)
+}
