@@ -1,5 +1,6 @@
 //! Against the kernel: throw-away cgroups, as root.
 
+use nix::sys::stat::{Mode, mkdirat};
 use std::fs::File;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -92,7 +93,7 @@ fn made_nested_and_removed() {
     assert!(target.path.exists());
     let all = std::fs::read_to_string(target.mount.join("cgroup.controllers")).unwrap();
     let ours = fs::read(cgroup.fd(), "cgroup.controllers").unwrap();
-    assert!(missing_of(&all, &ours).is_empty(), "{all} enabled down to {ours}");
+    assert!(make::missing_of(&all, &ours).is_empty(), "{all} enabled down to {ours}");
     let saved = serde_json::to_string(&target).unwrap();
     Cgroup::remove(&serde_json::from_str(&saved).unwrap()).unwrap();
     assert!(!scratch.path.join("a").exists());
