@@ -179,7 +179,7 @@ fn docker_in_docker() {
         outer = outer.args(["-v", &volume]);
     }
     for dir in ["/var/lib/docker", "/var/lib/containerd", "/run", "/var/run", "/etc/docker"] {
-        outer = outer.args(["--tmpfs", dir]);
+        outer = outer.args(["--tmpfs", &format!("{dir}:exec")]);
     }
     let out = outer.arg(IMAGE).args(["sh", "-c", &script]).go().exits(5);
     assert_eq!(out.text(), "inner\n67108864");

@@ -63,6 +63,7 @@ fn prepare() {
         umoci init --layout layout
         umoci new --image layout:one
         umoci insert --image layout:one rootfs /
+        chmod -R a+rX layout
         tar -C layout -cf image.tar .
         skopeo copy -q oci:layout:one containers-storage:{IMAGE}
         systemctl start containerd
