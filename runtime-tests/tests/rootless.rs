@@ -336,6 +336,26 @@ fn locked_attributes_stay() {
     }
 }
 
+/// The kernel shows nobody a procfs with less hidden than in the one they have.
+#[test]
+fn a_proc_that_is_masked() {
+    let mut c = nested();
+    c.write();
+    let orlop = runtime_tests::paths::orlop().display();
+    let script = format!(
+        "mount -t tmpfs t /proc/fs
+        exec setpriv --reuid={UID} --regid={GID} --clear-groups unshare --user --map-root-user --mount \
+            {orlop} --root {} create --bundle {} {}",
+        c.root.display(),
+        c.bundle.display(),
+        c.id
+    );
+    c.user = None;
+    let out = c.program("unshare").args(["--mount", "sh", "-c", &script]).go();
+    out.fails_with(&["cannot mount proc: mounts[0]: /proc: operation not permitted", "nothing is mounted over"]);
+    c.assert_nothing_left();
+}
+
 // ---- ranges, and systemd
 
 #[test]

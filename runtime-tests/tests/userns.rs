@@ -478,6 +478,8 @@ fn bad_maps() {
     refused(|c| set(c.set("/linux/uidMappings", json!(many))), &["linux.uidMappings", "341 ranges", "340"]);
     let long: Vec<Value> = (0..300).map(|i| range(1_000_000 + i * 2, 1_000_000 + i * 2, 1)).collect();
     refused(|c| set(c.set("/linux/gidMappings", json!(long))), &["linux.gidMappings", "5400 bytes", "4095"]);
+    let one = json!([range(0, 5, 1)]);
+    refused(|c| set(c.set("/linux/gidMappings", one)), &["mounts[2].options: gid=5", "linux.gidMappings"]);
     refused(|c| set(c.set("/process/user/uid", json!(70_000))), &["process.user.uid: 70000", "linux.uidMappings"]);
     let groups = json!([1, 70_000]);
     refused(|c| set(c.set("/process/user/additionalGids", groups)), &["process.user.additionalGids[1]: 70000"]);

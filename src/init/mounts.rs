@@ -253,6 +253,12 @@ fn create(fs: &Filesystem<'_>, attr: u64) -> Result<OwnedFd> {
     })?;
     let failed = |e: Errno| {
         let error = Error::sys(format!("cannot mount {name}"), e);
+        if e == Errno::EPERM && fs.fstype == c"proc" {
+            // `mount_too_revealing` in the kernel.
+            return error.hint(
+                "in a user namespace it takes a /proc that nothing is mounted over, and a pid namespace of its own",
+            );
+        }
         context.complaint().map_or(error.clone(), |text| error.message(text))
     };
     if let Some(source) = fs.source {

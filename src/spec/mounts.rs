@@ -111,6 +111,7 @@ fn resolve_one(index: usize, mount: &SpecMount, cx: &Context, faults: &mut Fault
     let (destination, kind) = (destination?, kind?);
     let id_map = idmaps::resolve(mount, options.id_map.as_ref(), &kind, cx, &at, faults);
     check_destination(&destination, &kind, index == 0, &at, faults);
+    check_owner(&kind, cx.ids, &at, faults);
     if let Some(i) = options.tmpcopyup
         && !matches!(&kind, MountKind::Fs { fstype, .. } if fstype.as_bytes() == b"tmpfs")
     {
@@ -129,6 +130,24 @@ fn resolve_one(index: usize, mount: &SpecMount, cx: &Context, faults: &mut Fault
         src_nofollow: options.src_nofollow,
         dest_nofollow: options.dest_nofollow,
     })
+}
+
+/// Ids that a filesystem is to give its files must be ids of the container's;
+/// the kernel would only say EINVAL.
+fn check_owner(kind: &MountKind, ids: &IdMaps, at: &str, faults: &mut Faults) {
+    let MountKind::Fs { data, .. } = kind else { return };
+    for (key, value) in data {
+        let (map, name) = match key.to_bytes() {
+            b"uid" => (&ids.uid, "uidMappings"),
+            b"gid" => (&ids.gid, "gidMappings"),
+            _ => continue,
+        };
+        let id = value.as_ref().and_then(|v| v.to_str().ok()?.parse().ok());
+        if let Some(id) = id.filter(|id| IdMaps::on_host(map, *id).is_none()) {
+            let option = key.to_string_lossy();
+            faults.add(format!("{at}.options"), format!("{option}={id}: no such id in linux.{name}"));
+        }
+    }
 }
 
 impl Options {

@@ -6,8 +6,8 @@ use std::sync::OnceLock;
 
 use runtime_tests::{Case, Cmd, leaks, paths, require};
 
-use super::podman::{podman, podman_run};
-use super::{IMAGE, Manager, assert_gone, cgroup_of, engines, offered, program};
+use super::podman::{PROFILE, podman, podman_run};
+use super::{IMAGE, Manager, Profile, assert_gone, cgroup_of, engines, offered, program};
 
 const PLAIN: Manager = Manager::Systemd;
 
@@ -90,6 +90,8 @@ fn rootless_podman_runs() {
     let flags = ["--rm", "--read-only", "--tmpfs", "/x", "--cap-drop=all", "--security-opt=no-new-privileges"];
     let script = "touch /x/y && echo tmpfs; touch /y 2>/dev/null || echo read-only; grep Seccomp: /proc/self/status";
     assert_eq!(run(&flags, &["sh", "-c", script]).text(), "tmpfs\nread-only\nSeccomp:\t2");
+    let profile = Profile { apparmor: "", verdicts: PROFILE.verdicts };
+    profile.assert_in(&run(&["--rm"], &profile.question()));
     let devices = run(&["--rm"], &["sh", "-c", "echo x >/dev/null && head -c 4 /dev/urandom | wc -c"]);
     assert_eq!(devices.text(), "4");
     let user = run(&["--rm", "--user=1000:1000"], &["sh", "-c", "id -u; cat /proc/self/uid_map"]);

@@ -73,7 +73,7 @@ fn podman_passes_on_exit_codes() {
 }
 
 /// Of containers-common: what it does not name does not exist.
-const PROFILE: Profile = Profile {
+pub const PROFILE: Profile = Profile {
     apparmor: "containers-default-",
     verdicts: &[
         ("clone", "ok"),
