@@ -53,15 +53,20 @@ impl Birth<'_> {
         let in_userns = self.first.iter().any(|(_, kind)| *kind == USER);
         let late = self.pidns.filter(|_| in_userns && rootless::is());
         let early = self.pidns.filter(|_| late.is_none());
-        let _children_in = early.map(|pidns| ChildrenIn::join(self.proc, pidns)).transpose()?;
-        match self.once(self.cgroup.map(Cgroup::fd), late, None) {
+        let children_in = early.map(|pidns| ChildrenIn::join(self.proc, pidns)).transpose()?;
+        let forked = match self.once(self.cgroup.map(Cgroup::fd), late, None) {
             // From where we are it is not ours to put a process there. The
             // user's systemd has the system's do it (cgroups(7), "Delegation containment").
             Err(e) if e.raw_errno() == Some(libc::EACCES) && self.cgroup.is_some_and(Cgroup::adopts) => {
                 self.once(None, late, self.cgroup)
             }
             other => other,
+        };
+        if let Ok(Fork::Child) = forked {
+            // Where to go back to is the parent's affair.
+            std::mem::forget(children_in);
         }
+        forked
     }
 
     fn once(
@@ -89,12 +94,19 @@ impl Birth<'_> {
                 drop(theirs);
                 adopt(pid).inspect_err(|_| end(&pidfd))?;
                 nix::unistd::write(&ours, &[0]).map_err(failed)?;
-                let mut errno = [0];
-                let received = sys::socket::recv_fd(&ours, &mut errno);
+                let mut said = [0; 2];
+                let received = sys::socket::recv_fd(&ours, &mut said);
                 let _ = sys::process::wait(&pidfd);
-                match received.map_err(failed)? {
-                    (_, Some(pidfd)) => Ok(Fork::Parent { pid: pid_of(&pidfd, self.proc).map_err(failed)?, pidfd }),
-                    (1, None) => Err(failed(Errno::from_raw(errno[0].into()))),
+                match (received.map_err(failed)?, said) {
+                    ((_, Some(pidfd)), _) => {
+                        Ok(Fork::Parent { pid: pid_of(&pidfd, self.proc).map_err(failed)?, pidfd })
+                    }
+                    ((2, None), [errno, kind]) => match NamespaceKind::ALL.get(usize::from(kind)) {
+                        Some(kind) => {
+                            Err(Error::sys(format!("cannot join the {} namespace", kind.spec_name()), i32::from(errno)))
+                        }
+                        None => Err(failed(Errno::from_raw(errno.into()))),
+                    },
                     _ => Err(failed(Errno::ECHILD)),
                 }
             }
@@ -105,16 +117,20 @@ impl Birth<'_> {
 impl Birth<'_> {
     /// In the process between: returns in the one that is born.
     fn midwife(&self, pidns: Option<BorrowedFd<'_>>, parent: &OwnedFd) -> Fork {
-        // Until we are in the cgroup that is passed on.
-        let _ = nix::unistd::read(parent, &mut [0]);
+        // Until we are in the cgroup that is passed on; or nobody is left who wants a child.
+        if nix::unistd::read(parent, &mut [0]) != Ok(1) {
+            sys::process::exit_now(1);
+        }
+        // What went wrong: the errno, and with which namespace, if with one.
+        let number = |flag| NamespaceKind::ALL.iter().position(|kind| kind.clone_flag() == flag).unwrap_or(usize::MAX);
         let mut joined = self.first.iter().copied().chain(pidns.map(|fd| (fd, PID)));
         let born = joined
-            .try_for_each(|(fd, kind)| sys::process::join(fd, kind))
-            .and_then(|()| sys::process::fork_sibling(self.flags));
+            .try_for_each(|(fd, kind)| sys::process::join(fd, kind).map_err(|e| [e as u8, number(kind) as u8]))
+            .and_then(|()| sys::process::fork_sibling(self.flags).map_err(|e| [e as u8, u8::MAX]));
         let sent = match born {
             Ok(Fork::Child) => return Fork::Child,
             Ok(Fork::Parent { pidfd, .. }) => sys::socket::send_fd(parent, &[0], pidfd.as_fd()).map(drop),
-            Err(e) => nix::unistd::write(parent, &[e as u8]).map(drop),
+            Err(said) => nix::unistd::write(parent, &said).map(drop),
         };
         sys::process::exit_now(sent.is_err().into())
     }
