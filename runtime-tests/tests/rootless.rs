@@ -244,6 +244,8 @@ fn without_a_cgroup() {
     let mut c = case();
     c.args(&["/bin/sleep", "1000"]);
     c.start();
+    let without = ["--rootless", "false", "create", "--bundle", c.bundle.to_str().unwrap(), "other"];
+    c.orlop(&without).go().fails_with(&["cgroup"]);
     let state: Value = serde_json::from_slice(&fs::read(c.root.join(&c.id).join("state.json")).unwrap()).unwrap();
     if state["orlop"]["cgroup"].is_null() {
         c.verb("pause").fails_with(&["no cgroup"]);

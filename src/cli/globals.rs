@@ -40,7 +40,7 @@ pub struct Globals {
     /// Who makes cgroups: cgroupfs, systemd or disabled [default: cgroupfs]
     #[arg(long, value_name = "MANAGER")]
     pub cgroup_manager: Option<String>,
-    /// true, false or auto; accepted for runc and crun callers, found out by itself
+    /// Do without a cgroup where none can be made: true, false or auto [default: auto]
     #[arg(long, value_name = "BOOL")]
     pub rootless: Option<String>,
     /// Path of criu; accepted for runc callers, not used
@@ -95,6 +95,7 @@ pub(super) fn open_log(scan: &Scan, parsed: bool) -> Result<()> {
 pub struct Context {
     root: Option<PathBuf>,
     manager: Manager,
+    rootless: Option<bool>,
 }
 
 impl Context {
@@ -104,9 +105,11 @@ impl Context {
     pub(super) fn new(scan: &Scan) -> Result<Self> {
         let text = |flag| text(scan, flag);
         let rootless = text("rootless");
-        if !matches!(rootless, "" | "auto") && scan::boolean(OsStr::new(rootless)).is_none() {
-            return Err(Error::new(format!("--rootless has to be true, false or auto, not {rootless:?}")));
-        }
+        let rootless = match (rootless, scan::boolean(OsStr::new(rootless))) {
+            ("" | "auto", _) => None,
+            (_, Some(given)) => Some(given),
+            _ => return Err(Error::new(format!("--rootless has to be true, false or auto, not {rootless:?}"))),
+        };
         if scan.value("criu").is_some() {
             log::warn("--criu is not used: checkpoint and restore are not there yet");
         }
@@ -121,7 +124,7 @@ impl Context {
                 return Err(Error::new(text));
             }
         };
-        Ok(Self { root: scan.value("root").map(PathBuf::from), manager })
+        Ok(Self { root: scan.value("root").map(PathBuf::from), manager, rootless })
     }
 
     /// The state root and the rest, for the verbs. `features`, `spec` and
@@ -134,7 +137,7 @@ impl Context {
             Some(root) => absolute_root(root)?,
             None => default_root(nix::unistd::geteuid().is_root(), xdg_runtime_dir(), is_users)?,
         };
-        Ok(Runtime { root, root_given: self.root.is_some(), manager: self.manager })
+        Ok(Runtime { root, root_given: self.root.is_some(), manager: self.manager, rootless: self.rootless })
     }
 }
 

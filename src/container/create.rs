@@ -41,7 +41,7 @@ pub fn create(rt: &Runtime, o: &CreateOptions) -> Result<()> {
     let interrupts = Interrupts::hold()?;
     let prepared = Prepared::new(rt, o, inherit, true, &interrupts)?;
     let mut making = Making::begin(rt, prepared, WaitFor::Start)?;
-    making.bring_up(&interrupts, WaitFor::Start, None)?;
+    making.bring_up(rt, &interrupts, WaitFor::Start, None)?;
     making.finish().map(drop)
 }
 
@@ -65,7 +65,7 @@ pub fn run(rt: &Runtime, o: &RunOptions) -> Result<i32> {
     let (ours, theirs) =
         if terminal && !o.detach { console_pair().map(|(a, b)| (Some(a), Some(b)))? } else { (None, None) };
     let mut making = Making::begin(rt, prepared, WaitFor::Nothing)?;
-    making.bring_up(&interrupts, WaitFor::Nothing, theirs)?;
+    making.bring_up(rt, &interrupts, WaitFor::Nothing, theirs)?;
     // Before the program runs: it may ask for the terminal's size at once.
     let relay = ours.map(|socket| Relay::start(&socket)).transpose()?;
     let notify = notify::listen(&making.handle)?;
@@ -150,9 +150,15 @@ impl Making {
     }
 
     /// Makes cgroup and init, and serves init until it is ready.
-    fn bring_up(&mut self, interrupts: &Interrupts, wait: WaitFor, console: Option<OwnedFd>) -> Result<()> {
+    fn bring_up(
+        &mut self,
+        rt: &Runtime,
+        interrupts: &Interrupts,
+        wait: WaitFor,
+        console: Option<OwnedFd>,
+    ) -> Result<()> {
         if let Some(planned) = self.prepared.cgroup.take() {
-            let made = make_cgroup(planned, &self.prepared.plan.cgroup, self.prepared.manager);
+            let made = make_cgroup(planned, &self.prepared.plan.cgroup, rt);
             self.cgroup = made.map_err(|e| interrupts.explain(e))?;
             if self.cgroup.is_none() {
                 self.state.forget_cgroup();

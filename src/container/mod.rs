@@ -56,6 +56,9 @@ pub struct Runtime {
     /// `--cgroup-manager`, `--systemd-cgroup`; only `create` and `run` look at
     /// it, the choice is saved for the rest.
     pub manager: Manager,
+    /// `--rootless`: whether a container that needs no cgroup may be without
+    /// one where none can be made; `None` leaves that to who we are.
+    pub rootless: Option<bool>,
 }
 
 impl Runtime {

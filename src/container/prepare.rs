@@ -84,7 +84,7 @@ impl Prepared {
         if let Some((_, _, userns)) = join.iter().find(|(_, kind, _)| *kind == NamespaceKind::User) {
             birth::take_maps(&mut loaded.plan, userns, &procfs)?;
         }
-        let cgroup = plan_cgroup(rt.manager, &mut loaded.plan, &o.id, interrupts)?;
+        let cgroup = plan_cgroup(rt, &mut loaded.plan, &o.id, interrupts)?;
         let rdt = loaded.plan.rdt.as_ref().map(|plan| rdt::plan(&rdt::mount_point()?, plan, &o.id)).transpose()?;
         Ok(Self {
             id: o.id.clone(),
@@ -142,66 +142,50 @@ impl Prepared {
 }
 
 /// Where the cgroup will be; `None` if there is to be none.
-fn plan_cgroup(
-    manager: Manager,
-    plan: &mut Plan,
-    id: &str,
-    interrupts: &Interrupts,
-) -> Result<Option<cgroup::Planned>> {
-    let planned = match manager {
+fn plan_cgroup(rt: &Runtime, plan: &mut Plan, id: &str, interrupts: &Interrupts) -> Result<Option<cgroup::Planned>> {
+    let planned = match rt.manager {
         Manager::Disabled => return Ok(None),
         Manager::Cgroupfs => cgroup::plan(&plan.cgroup, id),
         Manager::Systemd => cgroup::plan_unit(&mut plan.cgroup, id, &plan.annotations, interrupts.as_fd())
             .map_err(|e| interrupts.explain(e)),
     };
-    match planned {
-        Err(e) if missing(&e) && manager == Manager::Cgroupfs && may_do_without(&plan.cgroup) => {
-            log::warn(&format!("no cgroup: {e}"));
-            Ok(None)
-        }
-        other => other.map(Some).map_err(|e| delegation_hint(e, manager)),
-    }
-}
-
-/// A user who may make no cgroup, and has asked for none and for no limits,
-/// gets a container without one (engine-contract §2.14).
-fn may_do_without(plan: &CgroupPlan) -> bool {
-    let nowhere = plan.path.as_deref().is_none_or(str::is_empty);
-    nowhere && plan.settings.iter().all(cgroup::is_unlimited) && is_users()
+    let nowhere = |e: &Error| not_permitted(e) || cgroup::mount_point().is_none();
+    unless_dispensable(planned, rt, &plan.cgroup, nowhere)
 }
 
 /// Makes the cgroup; `None` if that is not permitted and nothing depends on it.
 ///
 /// # Errors
 /// The step that failed, with nothing left of it.
-pub fn make_cgroup(planned: cgroup::Planned, plan: &CgroupPlan, manager: Manager) -> Result<Option<Cgroup>> {
-    match planned.create(plan) {
-        Err(e) if not_permitted(&e) && manager == Manager::Cgroupfs && may_do_without(plan) => {
-            log::warn(&format!("no cgroup: {e}"));
-            Ok(None)
-        }
-        made => made.map(Some).map_err(|e| delegation_hint(e, manager)),
+pub fn make_cgroup(planned: cgroup::Planned, plan: &CgroupPlan, rt: &Runtime) -> Result<Option<Cgroup>> {
+    unless_dispensable(planned.create(plan), rt, plan, not_permitted)
+}
+
+/// A user who may make no cgroup, and has asked for none and for no limits,
+/// gets a container without one (engine-contract §2.14).
+fn unless_dispensable<T>(
+    done: Result<T>,
+    rt: &Runtime,
+    plan: &CgroupPlan,
+    excused: impl Fn(&Error) -> bool,
+) -> Result<Option<T>> {
+    let Err(e) = done else { return done.map(Some) };
+    if rt.manager != Manager::Cgroupfs || !excused(&e) || !rt.rootless.unwrap_or_else(is_users) {
+        return Err(e);
     }
+    let nowhere = plan.path.as_deref().is_none_or(str::is_empty);
+    if nowhere && plan.settings.iter().all(cgroup::is_unlimited) {
+        log::warn(&format!("no cgroup: {e}"));
+        return Ok(None);
+    }
+    Err(e.hint(
+        "a user's cgroups are those of its systemd: use --systemd-cgroup, \
+         or systemd-run --user --scope -p Delegate=yes orlop …",
+    ))
 }
 
 fn not_permitted(e: &Error) -> bool {
     matches!(e.raw_errno(), Some(libc::EACCES | libc::EPERM | libc::EROFS))
-}
-
-/// Is there nothing that a cgroup could be made in?
-fn missing(e: &Error) -> bool {
-    not_permitted(e) || cgroup::mount_point().is_none()
-}
-
-/// How a user gets a cgroup of their own.
-fn delegation_hint(e: Error, manager: Manager) -> Error {
-    match manager == Manager::Cgroupfs && not_permitted(&e) && is_users() {
-        true => e.hint(
-            "a user's cgroups are those of its systemd: use --systemd-cgroup, \
-             or systemd-run --user --scope -p Delegate=yes orlop …",
-        ),
-        false => e,
-    }
 }
 
 /// The bundle as the kernel names it: absolute, symlinks resolved.

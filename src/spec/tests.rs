@@ -304,7 +304,7 @@ fn features_tell_the_truth() {
     for kind in strings("/linux/namespaces") {
         let mut config = with("/linux/namespaces", json!([{"type": kind}, {"type": "uts"}]));
         if kind == "user" {
-            let map = json!([{"containerID": 0, "hostID": 1, "size": 1}]);
+            let map = json!([{"containerID": 0, "hostID": 1, "size": 10}]);
             config["linux"]["uidMappings"] = map.clone();
             config["linux"]["gidMappings"] = map;
         }
