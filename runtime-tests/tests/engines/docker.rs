@@ -171,8 +171,7 @@ fn docker_in_docker() {
             --storage-driver vfs --add-runtime tested={orlop} --default-runtime tested >/run/log 2>&1 &
         for _ in $(seq 60); do docker version >/dev/null 2>&1 && break; sleep 1; done
         tar -C /image/rootfs -c . | docker import - one >/dev/null || cat /run/log
-        docker run --rm --network=none --memory=64m one sh -c 'echo inner; cat /sys/fs/cgroup/memory.max'
-        docker run --rm --network=none one sh -c 'exit 5'"
+        docker run --rm --network=none --memory=64m one sh -c 'echo inner; cat /sys/fs/cgroup/memory.max; exit 5'"
     );
     let mut outer = docker(&c, &["run", "--runtime=tested", "--network=none", "--rm", "--privileged"]);
     for volume in ["/usr:/usr:ro".to_owned(), format!("{orlop}:{orlop}:ro"), format!("{}:/image:ro", image.display())] {
