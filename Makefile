@@ -89,6 +89,7 @@ install:
 	install -D -m 0755 $(BIN) $(DESTDIR)$(PREFIX)/bin/orlop
 	install -D -m 0644 README.md $(DESTDIR)$(PREFIX)/share/doc/orlop/README.md
 	install -D -m 0644 config.example.json $(DESTDIR)$(PREFIX)/share/doc/orlop/config.example.json
+	for page in docs/*.* docs/engines/*.md; do install -D -m 0644 $$page $(DESTDIR)$(PREFIX)/share/doc/orlop/$$page || exit; done
 
 clean:
 	$(CARGO) clean

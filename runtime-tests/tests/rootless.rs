@@ -97,7 +97,7 @@ fn the_whole_life() {
     c.verb("delete").ok();
 }
 
-/// As the README has it: no flag, no root, nothing in the bundle but a rootfs.
+/// As the manual has it: no flag, no root, nothing in the bundle but a rootfs.
 #[test]
 fn from_spec_to_run() {
     let mut c = case();
