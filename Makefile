@@ -23,11 +23,13 @@ build:
 	@mkdir -p target/release
 	@ln -f target/$(TARGET)/release/orlop $(BIN) 2>/dev/null || cp -f target/$(TARGET)/release/orlop $(BIN)
 
+PAGES ?= target/pages
+
 # Man pages and completions, written by a program of its own; dated as the commit.
 EPOCH := $(or $(SOURCE_DATE_EPOCH),$(shell git log -1 --format=%ct 2>/dev/null),0)
 
 pages:
-	$(TESTS) $(CARGO) run --quiet --locked --package packaging -- target/pages $$(date -u -d @$(EPOCH) +%F)
+	$(TESTS) $(CARGO) run --quiet --locked --package packaging -- $(PAGES) $$(date -u -d @$(EPOCH) +%F)
 
 demo: build
 	@sh .ci/need.sh busybox:busybox-static
@@ -100,12 +102,12 @@ ZSHDIR   = $(PREFIX)/share/zsh/site-functions
 FISHDIR  = $(PREFIX)/share/fish/vendor_completions.d
 
 install:
-	@test -x $(BIN) -a -d target/pages/man || { echo "run make first"; exit 1; }
+	@test -x $(BIN) -a -d $(PAGES)/man || { echo "run make first"; exit 1; }
 	install -D -m 0755 $(BIN) $(DESTDIR)$(BINDIR)/orlop
-	install -D -m 0644 -t $(DESTDIR)$(MANDIR) target/pages/man/*.8
-	install -D -m 0644 -t $(DESTDIR)$(BASHDIR) target/pages/completions/orlop
-	install -D -m 0644 -t $(DESTDIR)$(ZSHDIR) target/pages/completions/_orlop
-	install -D -m 0644 -t $(DESTDIR)$(FISHDIR) target/pages/completions/orlop.fish
+	install -D -m 0644 -t $(DESTDIR)$(MANDIR) $(PAGES)/man/*.8
+	install -D -m 0644 -t $(DESTDIR)$(BASHDIR) $(PAGES)/completions/orlop
+	install -D -m 0644 -t $(DESTDIR)$(ZSHDIR) $(PAGES)/completions/_orlop
+	install -D -m 0644 -t $(DESTDIR)$(FISHDIR) $(PAGES)/completions/orlop.fish
 	install -D -m 0644 -t $(DESTDIR)$(DOCDIR) README.md LICENSE config.example.json
 	install -D -m 0644 -t $(DESTDIR)$(DOCDIR)/docs docs/*
 

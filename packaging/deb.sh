@@ -12,6 +12,7 @@ binary=$1
 command -v dpkg-deb >/dev/null || { echo "needs dpkg-deb" >&2; exit 1; }
 export SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:?}
 umask 022
+export LC_ALL=C
 version=$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
 architecture=$(dpkg --print-architecture)
 maintainer=${MAINTAINER:-$(git log -1 --format='%an <%ae>' 2>/dev/null || echo 'unknown <root@localhost>')}
@@ -28,15 +29,22 @@ Format: https://www.debian.org/doc/packaging-manuals/copyright-format/1.0/
 Upstream-Name: orlop
 
 Files: *
-Copyright: the authors of orlop
+Copyright: $(date -u -d "@$SOURCE_DATE_EPOCH" +%Y) the authors of orlop
 License: Apache-2.0
  On Debian systems the text of the Apache License, version 2.0, is in
  /usr/share/common-licenses/Apache-2.0.
 END
-chmod 644 "$root/usr/share/doc/orlop/copyright"
+cat >"$root/usr/share/doc/orlop/changelog" <<END
+orlop ($version) unstable; urgency=low
+
+  * Made from commit $(git rev-parse --short=12 HEAD 2>/dev/null || echo unknown).
+
+ -- $maintainer  $(date -u -R -d "@$SOURCE_DATE_EPOCH")
+END
+gzip -9n "$root/usr/share/doc/orlop/changelog"
 
 mkdir "$root/DEBIAN"
-(cd "$root" && find usr -type f -print0 | LC_ALL=C sort -z | xargs -0 md5sum) >"$root/DEBIAN/md5sums"
+(cd "$root" && find usr -type f -print0 | sort -z | xargs -0 md5sum) >"$root/DEBIAN/md5sums"
 # A user's containers have more than one id only with newuidmap's help.
 cat >"$root/DEBIAN/control" <<END
 Package: orlop
