@@ -16,12 +16,20 @@ export CARGO_BUILD_TARGET = $(TARGET)
 # What `make` makes, whatever the target is called.
 BIN := target/release/orlop
 
-all: build
+all: build pages
 
 build:
 	$(CARGO) build --release --locked --package orlop
 	@mkdir -p target/release
 	@ln -f target/$(TARGET)/release/orlop $(BIN) 2>/dev/null || cp -f target/$(TARGET)/release/orlop $(BIN)
+
+PAGES ?= target/pages
+
+# Man pages and completions, written by a program of its own; dated as the commit.
+EPOCH := $(or $(SOURCE_DATE_EPOCH),$(shell git log -1 --format=%ct 2>/dev/null),0)
+
+pages:
+	$(TESTS) $(CARGO) run --quiet --locked --package packaging -- $(PAGES) $$(date -u -d @$(EPOCH) +%F)
 
 demo: build
 	@sh .ci/need.sh busybox:busybox-static
@@ -40,7 +48,8 @@ test: build
 vm:
 	@runtime-tests/vm/build.sh
 
-test-vm: build vm
+# The package is for the suite `packages`, which installs it there.
+test-vm: build vm deb
 	@$(TESTS) CARGO="$(CARGO)" .ci/test.sh vm $(SUITES)
 
 # The OCI validation programs, built from a checkout of opencontainers/runtime-tools,
@@ -84,14 +93,35 @@ syscall-tables:
 	@sh .ci/need.sh python3 /usr/share/keyrings/debian-archive-keyring.gpg:debian-archive-keyring
 	@python3 src/seccomp/tables/generate.py
 
+# Where they are looked for; Debian has a place of its own for zsh.
+BINDIR   = $(PREFIX)/bin
+MANDIR   = $(PREFIX)/share/man/man8
+DOCDIR   = $(PREFIX)/share/doc/orlop
+BASHDIR  = $(PREFIX)/share/bash-completion/completions
+ZSHDIR   = $(PREFIX)/share/zsh/site-functions
+FISHDIR  = $(PREFIX)/share/fish/vendor_completions.d
+
 install:
-	@test -x $(BIN) || { echo "run make first"; exit 1; }
-	install -D -m 0755 $(BIN) $(DESTDIR)$(PREFIX)/bin/orlop
-	install -D -m 0644 README.md $(DESTDIR)$(PREFIX)/share/doc/orlop/README.md
-	install -D -m 0644 config.example.json $(DESTDIR)$(PREFIX)/share/doc/orlop/config.example.json
-	for page in docs/*.* docs/engines/*.md; do install -D -m 0644 $$page $(DESTDIR)$(PREFIX)/share/doc/orlop/$$page || exit; done
+	@test -x $(BIN) -a -d $(PAGES)/man || { echo "run make first"; exit 1; }
+	install -D -m 0755 $(BIN) $(DESTDIR)$(BINDIR)/orlop
+	install -D -m 0644 -t $(DESTDIR)$(MANDIR) $(PAGES)/man/*.8
+	install -D -m 0644 -t $(DESTDIR)$(BASHDIR) $(PAGES)/completions/orlop
+	install -D -m 0644 -t $(DESTDIR)$(ZSHDIR) $(PAGES)/completions/_orlop
+	install -D -m 0644 -t $(DESTDIR)$(FISHDIR) $(PAGES)/completions/orlop.fish
+	install -D -m 0644 -t $(DESTDIR)$(DOCDIR) README.md LICENSE config.example.json
+	install -D -m 0644 -t $(DESTDIR)$(DOCDIR)/docs docs/*.*
+	install -D -m 0644 -t $(DESTDIR)$(DOCDIR)/docs/engines docs/engines/*
+
+uninstall:
+	rm -f $(DESTDIR)$(BINDIR)/orlop $(DESTDIR)$(MANDIR)/orlop.8 $(DESTDIR)$(MANDIR)/orlop-*.8
+	rm -f $(DESTDIR)$(BASHDIR)/orlop $(DESTDIR)$(ZSHDIR)/_orlop $(DESTDIR)$(FISHDIR)/orlop.fish
+	rm -rf $(DESTDIR)$(DOCDIR)
+
+# target/orlop_VERSION_ARCHITECTURE.deb
+deb: build pages
+	@SOURCE_DATE_EPOCH=$(EPOCH) packaging/deb.sh $(BIN)
 
 clean:
 	$(CARGO) clean
 
-.PHONY: all build demo test vm test-vm validation-suite validate bench bench-vm build-bench check syscall-tables install clean
+.PHONY: all build pages demo test vm test-vm validation-suite validate bench bench-vm build-bench check syscall-tables install uninstall deb clean

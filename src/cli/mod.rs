@@ -199,6 +199,12 @@ pub fn tree() -> Command {
     globals::command().disable_help_subcommand(true).subcommands(commands)
 }
 
+/// The commands with their flags, as `COMMAND --help` shows them. Man pages and
+/// completions are made of these and of [`tree`] (`packaging/`).
+pub fn commands() -> impl Iterator<Item = Command> {
+    COMMANDS.iter().map(Entry::command)
+}
+
 /// docker takes what follows the last "version" of a line that has the word,
 /// so no other line may have it (engine-contract §1.9).
 fn version_text() -> String {

@@ -108,6 +108,11 @@ fn every_flag_of_the_contract_is_read() {
 #[test]
 fn the_table_is_sound() {
     super::tree().debug_assert();
+    // A doc comment on a command's struct would take the place of the table's text.
+    let mut tree = super::tree();
+    tree.build();
+    let texts: Vec<_> = tree.get_subcommands().map(|c| c.get_about().unwrap().to_string()).collect();
+    assert_eq!(texts, COMMANDS.iter().map(|e| e.about).collect::<Vec<_>>());
     for entry in COMMANDS {
         let cmd = entry.command();
         cmd.clone().debug_assert();

@@ -7,7 +7,8 @@ use super::{Context, Verb};
 use crate::container::{self, UpdateOptions};
 use crate::error::Result;
 
-/// The numbers are read where it is known what they mean; here all is text.
+// No doc comment: clap would take it for the command's text.
+// The numbers are read where it is known what they mean; here all is text.
 #[derive(Debug, clap::Args)]
 pub(super) struct Update {
     /// Read a LinuxResources object from this file, - for stdin
