@@ -4,6 +4,7 @@
 use std::fs;
 use std::sync::OnceLock;
 
+use runtime_tests::command::wait_for;
 use runtime_tests::{Case, Cmd, leaks, paths, require};
 
 use super::podman::{PROFILE, podman, podman_run};
@@ -159,4 +160,6 @@ fn podman_in_podman() {
     }
     let out = outer.arg(IMAGE).args(["sh", "-c", &script]).go().exits(5);
     assert_eq!(numbers(&out.stdout), [0, 0, 300_000, 65_536, 67_108_864]);
+    // podman cleans up behind its own back.
+    wait_for("podman's end", || c.nothing_left().ok());
 }
