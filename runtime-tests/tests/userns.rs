@@ -291,6 +291,8 @@ fn beside_namespaces_of_the_hosts() {
     }
     // Who does not own the ipc namespace mounts no mqueue.
     c.unset("/hostname").replace_mount("/dev/mqueue", None);
+    // Nor who does not own the cgroup namespace a cgroup2: it gets its own cgroup.
+    c.mount("/sys/fs/cgroup", "cgroup", "cgroup", &["nosuid", "noexec", "nodev", "ro"]);
     c.args(&["/bin/sleep", "1000"]);
     c.start();
     let own = c.pid().to_string();
@@ -298,7 +300,8 @@ fn beside_namespaces_of_the_hosts() {
         assert_eq!(link(&own, name).unwrap(), link(&pid, name).unwrap(), "{name}");
     }
     assert_ne!(link(&own, "user").unwrap(), link("self", "user").unwrap());
-    c.exec(&[], &["/bin/true"]).go().ok();
+    let procs = c.exec(&[], &["/bin/cat", "/sys/fs/cgroup/cgroup.procs"]).go().ok();
+    assert!(procs.stdout.lines().any(|l| l == "1"), "{}", procs.stdout);
     c.delete();
     // Nor has its root any right over them.
     c.add_caps(&["CAP_SYS_ADMIN", "CAP_NET_ADMIN"]);

@@ -269,6 +269,7 @@ impl Making {
             id: &prepared.id,
             join: std::mem::take(&mut prepared.join),
             sources,
+            cgroup: self.state.orlop.cgroup.as_ref().map(|c| c.path.clone()),
             no_pivot: prepared.no_pivot,
             start,
             common,

@@ -186,7 +186,7 @@ fn is_label(key: &CString) -> bool {
 /// than it asked for, never more.
 pub fn missing_capabilities(process: &Process) -> Vec<String> {
     let (Some(caps), Ok(held)) = (process.capabilities, ids::permitted_caps()) else { return Vec::new() };
-    let bounded = |n: &u32| ids::bounding_has(*n) == Ok(true);
+    let bounded = |n: &u32| caps.bounding >> n & 1 == 1 && ids::bounding_has(*n) == Ok(true);
     let bounding = (0..u64::BITS).filter(bounded).fold(0, |mask, n| mask | 1u64 << n);
     let sets = [
         ("bounding", caps.bounding, bounding),

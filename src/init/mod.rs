@@ -7,7 +7,7 @@
 
 use std::ffi::CString;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use nix::sys::signal::{SigSet, Signal};
 
@@ -39,6 +39,7 @@ pub mod userns;
 
 use console::Console;
 use lsm::Labels;
+use mounts::Means;
 use program::Program;
 use sources::Sources;
 use sync::{Channel, Message};
@@ -101,6 +102,8 @@ pub struct Init<'a> {
     pub join: Vec<(usize, NamespaceKind, OwnedFd)>,
     /// What a user namespace may have no way to by path, opened by the host side.
     pub sources: Option<Sources>,
+    /// The container's cgroup, as the host has it mounted.
+    pub cgroup: Option<PathBuf>,
     /// `--no-pivot`.
     pub no_pivot: bool,
     /// When to execute the program.
@@ -159,7 +162,8 @@ impl Init<'_> {
         namespaces::enter(plan, &self.join, &self.common)?;
         let umask = sys::process::umask(0);
         let mut root = rootfs::prepare(plan, self.sources.as_ref())?;
-        let late = mounts::make_all(plan, &mut root, proc, self.sources.as_ref())?;
+        let means = Means { plan, proc, sources: self.sources.as_ref(), cgroup: self.cgroup.as_deref() };
+        let late = mounts::make_all(means, &mut root)?;
         devices::populate(plan, &root)?;
         let console = self.process.terminal.then(|| Console::open(&root, &self.process, proc)).transpose()?;
         if let Some(console) = &console {

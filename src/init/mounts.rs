@@ -27,15 +27,28 @@ use crate::sys::xattr;
 #[derive(Debug, Default)]
 pub struct Late(Vec<(String, OwnedFd)>);
 
+/// What mounts are made of.
+#[derive(Debug, Clone, Copy)]
+pub struct Means<'a> {
+    /// The plan.
+    pub plan: &'a Plan,
+    /// procfs.
+    pub proc: &'a Procfs,
+    /// What was opened before.
+    pub sources: Option<&'a Sources>,
+    /// The container's cgroup, as the host has it mounted.
+    pub cgroup: Option<&'a Path>,
+}
+
 /// Makes every mount of the plan.
 ///
 /// # Errors
 /// Names `mounts[i]`, the destination, and what the kernel said.
-pub fn make_all(plan: &Plan, root: &mut Root, proc: &Procfs, sources: Option<&Sources>) -> Result<Late> {
+pub fn make_all(means: Means<'_>, root: &mut Root) -> Result<Late> {
     let mut late = Late::default();
-    for (i, m) in plan.mounts.iter().enumerate() {
-        let given = sources.and_then(|s| s.binds.get(i)?.as_ref());
-        let made = make(plan, root, m, given, &mut late, proc);
+    for (i, m) in means.plan.mounts.iter().enumerate() {
+        let given = means.sources.and_then(|s| s.binds.get(i)?.as_ref());
+        let made = make(means, root, m, given, &mut late);
         let tree = made.map_err(|e| e.in_field(format!("mounts[{}]", m.index)).path(&m.destination))?;
         if let (Some(tree), true) = (tree, m.destination == "/") {
             // A layered image as the config's first mount: what comes after is in it.
@@ -57,24 +70,17 @@ pub fn finish(late: Late) -> Result<()> {
 }
 
 /// Makes one mount; `None` when it turned out to be a symlink to copy.
-fn make(
-    plan: &Plan,
-    root: &Root,
-    m: &Mount,
-    given: Option<&OwnedFd>,
-    late: &mut Late,
-    proc: &Procfs,
-) -> Result<Option<OwnedFd>> {
+fn make(means: Means<'_>, root: &Root, m: &Mount, given: Option<&OwnedFd>, late: &mut Late) -> Result<Option<OwnedFd>> {
     let tree = match &m.kind {
         MountKind::Bind { source, recursive } => match bind(root, m, source, *recursive, given)? {
             Some(tree) => tree,
             None => return Ok(None),
         },
         MountKind::Fs { fstype, source, flags, data } => {
-            let label = plan.mount_label.as_deref();
+            let label = means.plan.mount_label.as_deref();
             new_filesystem(root, m, &Filesystem { fstype, source: source.as_deref(), flags, data, label }, late)?
         }
-        MountKind::Cgroup => cgroup_mount(plan, root, m, proc)?,
+        MountKind::Cgroup => cgroup_mount(means, root, m)?,
         MountKind::Remount => existing(root, m)?,
     };
     let deep = m.recursive_attr;
@@ -276,22 +282,33 @@ fn create(fs: &Filesystem<'_>, attr: u64) -> Result<OwnedFd> {
 /// The cgroup2 hierarchy, as the container's cgroup namespace shows it. Without
 /// one the host's mount is bound: mounting anew from the initial namespace
 /// would reset options of the host's own mount.
-fn cgroup_mount(plan: &Plan, root: &Root, m: &Mount, proc: &Procfs) -> Result<OwnedFd> {
+fn cgroup_mount(means: Means<'_>, root: &Root, m: &Mount) -> Result<OwnedFd> {
     let to = destination(root, m, Create::Dir)?;
-    let tree = if own_cgroups(plan, proc).step("cannot look at the cgroup namespace")? {
+    let tree = if own_cgroups(means.plan, means.proc).step("cannot look at the cgroup namespace")? {
         let fs = Filesystem { fstype: c"cgroup2", source: Some(c"cgroup"), flags: &[], data: &[], label: None };
-        create(&fs, m.attr.set)
+        match create(&fs, m.attr.set) {
+            // A namespace that was joined is somebody else's, and only its
+            // owner may mount what it shows: the container's own part, then.
+            Err(e) if matches!(e.raw_errno(), Some(libc::EPERM | libc::EBUSY)) => {
+                bind_cgroup(means.cgroup, m).map_err(|_| e)
+            }
+            made => made,
+        }
     } else {
-        bind_host_cgroup(m)
+        bind_cgroup(None, m)
     }?;
     guard_proc(m, &tree, &to)?;
     mount::attach(&tree, &to).step("cannot attach the mount")?;
     Ok(tree)
 }
 
-fn bind_host_cgroup(m: &Mount) -> Result<OwnedFd> {
-    let host =
-        cgroup::mount_point().ok_or_else(|| Error::new("cannot mount cgroup: the host has no cgroup v2 hierarchy"))?;
+/// A cgroup in the host's mount of the hierarchy, all of it if none is named.
+fn bind_cgroup(cgroup: Option<&Path>, m: &Mount) -> Result<OwnedFd> {
+    let host = match cgroup {
+        Some(path) => path,
+        None => cgroup::mount_point()
+            .ok_or_else(|| Error::new("cannot mount cgroup: the host has no cgroup v2 hierarchy"))?,
+    };
     let path = CString::new(host.as_os_str().as_bytes()).map_err(|_| Error::new("NUL byte in a path"))?;
     let tree = mount::clone_tree_at(&path, false, true).step_at("cannot bind", host)?;
     set_attributes(&tree, m.attr).map(|()| tree)
