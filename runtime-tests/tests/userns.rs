@@ -408,6 +408,45 @@ fn with_maps_of_its_own_and_no_user_namespace() {
     }
 }
 
+/// Whatever else a mount is to be; and on each filesystem this machine can make.
+#[test]
+fn with_other_options_and_filesystems() {
+    for more in ["ro", "rro", "rslave", "rshared", "runbindable", "nosuid"] {
+        let mut c = case();
+        let volume = volume(&c);
+        c.mount("/v", "bind", &volume, &["rbind", "idmap", more]);
+        c.sh(&format!("cd /v && {OWNERS}"));
+        assert_eq!(c.run().ok().text(), "root:0:0\nuser:1000:1000", "{more}");
+    }
+    for kind in ["tmpfs", "ext4", "xfs", "btrfs", "vfat"] {
+        let mut c = case();
+        let (at, disk) = (c.dir.join("disk"), c.dir.join("image"));
+        fs::create_dir(&at).unwrap();
+        if kind == "tmpfs" {
+            sys::mount("t", &at, "tmpfs", 0, "mode=755").unwrap();
+        } else {
+            fs::File::create(&disk).unwrap().set_len(300 << 20).unwrap();
+            let make = |c: &Case| {
+                host::program(&format!("mkfs.{kind}"))?;
+                let made = c.program(&format!("mkfs.{kind}")).arg(&disk).go();
+                let mounted = c.program("mount").args(["-o", "loop"]).arg(&disk).arg(&at).go();
+                if made.code() == 0 && mounted.code() == 0 { Ok(()) } else { Err("not in this kernel".to_owned()) }
+            };
+            if let Err(why) = make(&c) {
+                host::report_part("with_other_options_and_filesystems", kind, &why);
+                continue;
+            }
+        }
+        fs::create_dir(at.join("d")).unwrap();
+        c.mount("/v", "bind", at.join("d").to_str().unwrap(), &["bind", "idmap"]);
+        c.sh("stat -c %u:%g /v; touch /v/new && echo made");
+        let out = c.run();
+        let owner = fs::symlink_metadata(at.join("d/new")).map(|m| m.uid());
+        sys::umount(&at).unwrap();
+        assert_eq!((out.ok().text(), owner.unwrap()), ("0:0\nmade", 0), "{kind}");
+    }
+}
+
 #[test]
 fn maps_without_the_option_are_not_passed_over() {
     let mut c = Case::new();
