@@ -67,14 +67,15 @@ impl Interrupts {
         self.wait(fd, PollFlags::POLLIN)
     }
 
-    /// Waits for `events`, or the end of the channel, whatever they are.
+    /// Waits for `events`, or the end of the channel, whatever they are. What has
+    /// happened already counts before a signal: one that comes as the program
+    /// begins is the program's.
     fn wait(&self, fd: BorrowedFd<'_>, events: PollFlags) -> Result<()> {
         loop {
-            self.check()?;
             let mut fds = [PollFd::new(fd, events), PollFd::new(self.as_fd(), PollFlags::POLLIN)];
             match poll(&mut fds, PollTimeout::NONE) {
                 Ok(_) if fds.first().is_some_and(|fd| fd.any() == Some(true)) => return Ok(()),
-                Ok(_) | Err(Errno::EINTR) => {}
+                Ok(_) | Err(Errno::EINTR) => self.check()?,
                 Err(e) => return Err(Error::sys("cannot wait for init", e)),
             }
         }
@@ -316,5 +317,23 @@ impl InheritedFds {
         let end = 3 + listen.saturating_add(preserve).min(MAX_INHERITED);
         let open = |fd: &RawFd| sys::fd::inherited(*fd).is_some();
         Self { numbers: (3..end).filter_map(|fd| RawFd::try_from(fd).ok()).filter(open).collect(), listen }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_has_happened_counts_before_a_signal() {
+        let interrupts = Interrupts::hold().unwrap();
+        let (ours, theirs) = nix::unistd::pipe().unwrap();
+        nix::sys::signal::raise(Signal::SIGHUP).unwrap();
+        drop(theirs);
+        interrupts.wait(ours.as_fd(), PollFlags::empty()).unwrap();
+        // It is still there for whoever comes next, and interrupts a wait for nothing.
+        let (ours, _theirs) = nix::unistd::pipe().unwrap();
+        let e = interrupts.wait(ours.as_fd(), PollFlags::empty()).unwrap_err();
+        assert_eq!(e.to_string(), "interrupted by SIGHUP");
     }
 }
