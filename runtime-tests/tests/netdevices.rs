@@ -6,6 +6,7 @@
 use std::fs;
 use std::process::{Command, Stdio};
 
+use runtime_tests::case::give;
 use runtime_tests::command::{Cmd, Running, wait_for};
 use runtime_tests::sys::trace::{End, Harm, Who, harm_at};
 use runtime_tests::{Case, Output, Value, host, json, leaks, paths, require, sys};
@@ -489,18 +490,8 @@ fn with_users() -> (Case, Net) {
     let maps = json!([{ "containerID": 0, "hostID": 100_000, "size": 65_536 }]);
     c.push("/linux/namespaces", json!({ "type": "user" }));
     c.set("/linux/uidMappings", maps.clone()).set("/linux/gidMappings", maps);
-    give(&c.rootfs("/"), 100_000);
+    give(&c.rootfs("/"), 100_000, 100_000);
     (c, host)
-}
-
-/// Gives a tree away, but for what cases share with each other.
-fn give(dir: &std::path::Path, id: u32) {
-    sys::chown(dir, id, id);
-    for entry in fs::read_dir(dir).unwrap().flatten() {
-        if entry.file_type().unwrap().is_dir() {
-            give(&entry.path(), id);
-        }
-    }
 }
 
 #[test]

@@ -3,6 +3,9 @@
 //! Root of a user namespace is nobody special on the host, and may not be let
 //! through the directories that lead to the rootfs or to what is bound. And
 //! only who owns a filesystem may show it with other owners.
+//!
+//! A user without privileges has no rights of that kind: there init does it,
+//! in a mount namespace of its own and still as that user.
 
 use std::ffi::CString;
 use std::os::fd::OwnedFd;
