@@ -11,6 +11,7 @@ pub mod bundle;
 pub mod case;
 pub mod command;
 pub mod console;
+pub mod engines;
 pub mod host;
 pub mod leaks;
 pub mod paths;

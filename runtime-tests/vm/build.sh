@@ -72,7 +72,19 @@ tree() {
     cp -r --preserve=mode "$here/guest/." "$root/"
     host_network
     cp "$here/setup.sh" "$here/packages" "$root/run/"
+    image=$root/usr/share/orlop-test/debian
+    mkdir -p "$image"
+    debian_image
     chroot "$root" /bin/bash /run/setup.sh "$url" "$suite"
+    tar -C "$image" -cf "$image.tar" --one-file-system .
+    rm -rf "$image"
+}
+
+# A small Debian for engines to run, where no registry can be reached.
+debian_image() {
+    debootstrap --variant=minbase --cache-dir="$store/debs" "$suite" "$image" "$url" ||
+        { tail -n 20 "$image/debootstrap/debootstrap.log" >&2; return 1; }
+    rm -rf "$image"/usr/share/{doc,man,locale} "$image"/var/lib/apt/lists/* "$image"/var/cache/apt/archives/*.deb
 }
 
 # How the host reaches its mirror, for the time of the build only (on a tmpfs).
@@ -133,7 +145,7 @@ build() {
     root=$new/root
     mkdir -p "$root"
     export root new url store here suite
-    export -f tree host_network
+    export -f tree host_network debian_image
     say "a tree of Debian $suite (log: $store/build.log)"
     unshare --mount --pid --fork --kill-child bash -euo pipefail -c tree >"$store/build.log" 2>&1 ||
         { tail -n 30 "$store/build.log" >&2; fail "no tree"; }

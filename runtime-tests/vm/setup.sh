@@ -17,6 +17,11 @@ echo "deb $url $suite main" >/etc/apt/sources.list
 mapfile -t packages < <(grep -v '^#' /run/packages | tr -s ' ' '\n')
 "${apt[@]}" update
 "${apt[@]}" install -y --no-install-recommends "${packages[@]}"
+# What a build of an image installs in that small Debian.
+mkdir -p /usr/share/orlop-test/debs/partial
+"${apt[@]}" -o Dir::State::status=/usr/share/orlop-test/debian/var/lib/dpkg/status \
+    -o Dir::Cache::Archives=/usr/share/orlop-test/debs install -y --download-only --no-install-recommends python3-minimal
+rm -rf /usr/share/orlop-test/debs/{partial,lock}
 # The image names no mirror, and holds nothing that could be fetched again.
 rm -rf /etc/apt/sources.list /etc/apt/sources.list.d/* /var/lib/apt/lists/* /usr/sbin/policy-rc.d
 

@@ -4,9 +4,10 @@ use std::fs;
 use std::path::PathBuf;
 
 use runtime_tests::command::wait_for;
+use runtime_tests::engines::{
+    DOCKERS, IMAGE, Manager, Profile, assert_gone, assert_limits, cgroup_of, engines, offered, program,
+};
 use runtime_tests::{Case, Cmd, host, json, paths, require};
-
-use super::{DOCKERS, IMAGE, Manager, Profile, assert_gone, assert_limits, cgroup_of, engines, offered, program};
 
 fn ctr(c: &Case, args: &[&str]) -> Cmd {
     program(c, "ctr").args(args)

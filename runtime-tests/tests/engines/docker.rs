@@ -4,9 +4,10 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::sync::Mutex;
 
+use runtime_tests::engines::{
+    DOCKERS, Manager, Profile, assert_gone, assert_limits, cgroup_of, engines, offered, program, shell,
+};
 use runtime_tests::{Case, Cmd, json, paths, require};
-
-use super::{DOCKERS, Manager, Profile, assert_gone, assert_limits, cgroup_of, engines, offered, program, shell};
 
 /// Made of the same root file system.
 pub const IMAGE: &str = "orlop-test:one";

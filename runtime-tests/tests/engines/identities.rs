@@ -5,10 +5,10 @@ use std::fs;
 use std::sync::OnceLock;
 
 use runtime_tests::command::wait_for;
+use runtime_tests::engines::{IMAGE, Manager, Profile, assert_gone, cgroup_of, engines, offered, program};
 use runtime_tests::{Case, Cmd, leaks, paths, require};
 
 use super::podman::{PROFILE, podman, podman_run};
-use super::{IMAGE, Manager, Profile, assert_gone, cgroup_of, engines, offered, program};
 
 const PLAIN: Manager = Manager::Systemd;
 

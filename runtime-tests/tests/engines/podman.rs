@@ -2,9 +2,10 @@
 
 use std::fs;
 
+use runtime_tests::engines::{
+    IMAGE, Manager, Profile, assert_gone, assert_limits, cgroup_of, engines, offered, program,
+};
 use runtime_tests::{Case, Cmd, paths, require};
-
-use super::{IMAGE, Manager, Profile, assert_gone, assert_limits, cgroup_of, engines, offered, program};
 
 /// podman with the runtime and the manager, and a subcommand.
 pub fn podman(c: &Case, manager: Manager, args: &[&str]) -> Cmd {

@@ -6,9 +6,10 @@ use std::fmt::Write as _;
 use std::fs;
 use std::io::Write as _;
 
+use runtime_tests::engines::{IMAGE, Manager, engines, offered, program};
 use runtime_tests::{Case, Cmd, Value, paths, require};
 
-use super::{IMAGE, Manager, docker, engines, offered, program};
+use super::docker;
 
 const ENGINES: [&str; 3] = ["podman", "docker", "ctr"];
 const PEERS: [&str; 2] = ["crun", "runc"];
