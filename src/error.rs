@@ -106,6 +106,11 @@ impl Error {
         self
     }
 
+    /// Is this the step that failed, by its own name?
+    pub fn is_step(&self, step: &str) -> bool {
+        self.0.step == step
+    }
+
     /// The errno, if a system call failed.
     pub fn raw_errno(&self) -> Option<i32> {
         self.0.errno

@@ -7,6 +7,7 @@
 pub mod cgroup;
 pub mod cli;
 pub mod container;
+pub mod criu;
 pub mod error;
 pub mod hooks;
 pub mod init;

@@ -10,7 +10,7 @@ impl Verb for Features {
     const NAME: &'static str = "features";
     const PARSED: bool = true;
 
-    fn run(self, _: &Context) -> Result<i32> {
-        super::print_json(&crate::spec::features())
+    fn run(self, ctx: &Context) -> Result<i32> {
+        super::print_json(&crate::spec::features(crate::criu::find(ctx.criu()).is_ok()))
     }
 }

@@ -43,7 +43,7 @@ pub struct Globals {
     /// Do without a cgroup where none can be made: true, false or auto [default: auto]
     #[arg(long, value_name = "BOOL")]
     pub rootless: Option<String>,
-    /// Path of criu; accepted for runc callers, not used
+    /// The criu(8) that checkpoint and restore use [default: the one in PATH]
     #[arg(long, value_name = "PATH", value_parser = any_path())]
     pub criu: Option<PathBuf>,
     /// Print the version
@@ -96,6 +96,7 @@ pub struct Context {
     root: Option<PathBuf>,
     manager: Manager,
     rootless: Option<bool>,
+    criu: Option<PathBuf>,
 }
 
 impl Context {
@@ -110,9 +111,6 @@ impl Context {
             (_, Some(given)) => Some(given),
             _ => return Err(Error::new(format!("--rootless has to be true, false or auto, not {rootless:?}"))),
         };
-        if scan.value("criu").is_some() {
-            log::warn("--criu is not used: checkpoint and restore are not there yet");
-        }
         let manager = match text("cgroup-manager") {
             // conmon puts --systemd-cgroup first and podman's --cgroup-manager after it: the latter decides.
             "" if scan.is_set("systemd-cgroup") => Manager::Systemd,
@@ -124,7 +122,13 @@ impl Context {
                 return Err(Error::new(text));
             }
         };
-        Ok(Self { root: scan.value("root").map(PathBuf::from), manager, rootless })
+        let path = |flag| scan.value(flag).filter(|v| !v.is_empty()).map(PathBuf::from);
+        Ok(Self { root: scan.value("root").map(PathBuf::from), manager, rootless, criu: path("criu") })
+    }
+
+    /// `--criu`.
+    pub(super) fn criu(&self) -> Option<&Path> {
+        self.criu.as_deref()
     }
 
     /// The state root and the rest, for the verbs. `features`, `spec` and
@@ -137,7 +141,13 @@ impl Context {
             Some(root) => absolute_root(root)?,
             None => default_root(nix::unistd::geteuid().is_root(), xdg_runtime_dir(), is_users)?,
         };
-        Ok(Runtime { root, root_given: self.root.is_some(), manager: self.manager, rootless: self.rootless })
+        Ok(Runtime {
+            root,
+            root_given: self.root.is_some(),
+            manager: self.manager,
+            rootless: self.rootless,
+            criu: self.criu.clone(),
+        })
     }
 }
 

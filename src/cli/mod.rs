@@ -9,6 +9,7 @@ use clap::{ArgMatches, Args, Command};
 use crate::error::{Error, Result};
 use crate::log;
 
+mod checkpoint;
 mod create;
 mod delete;
 mod events;
@@ -17,9 +18,9 @@ mod features;
 mod globals;
 mod kill;
 mod list;
-mod not_yet;
 mod pause;
 mod ps;
+mod restore;
 mod resume;
 mod run;
 mod scan;
@@ -62,8 +63,8 @@ struct Entry {
     failure: i32,
     flags: fn(Command) -> Command,
     run: fn(&ArgMatches, &Context) -> Result<i32>,
-    /// What `--help` answers instead of the help text.
-    no_help: Option<fn() -> Error>,
+    /// Why `--help` fails, if it does.
+    no_help: Option<fn(&Context) -> Option<Error>>,
 }
 
 const fn verb<V: Verb>(about: &'static str) -> Entry {
@@ -100,8 +101,11 @@ static COMMANDS: &[Entry] = &[
     verb::<features::Features>("Print what this runtime supports as JSON"),
     verb::<update::Update>("Change a container's resource limits"),
     verb::<events::Events>("Print a container's statistics, and when it runs out of memory"),
-    not_yet::CHECKPOINT,
-    not_yet::RESTORE,
+    Entry {
+        no_help: Some(checkpoint::unable),
+        ..verb::<checkpoint::Checkpoint>("Save a running container to a directory")
+    },
+    verb::<restore::Restore>("Restore a container that was saved"),
 ];
 
 impl Entry {
@@ -123,13 +127,13 @@ impl Entry {
     fn execute(&self, words: Vec<OsString>, ctx: &Context) -> Result<i32> {
         match self.matches(words)? {
             Some(matches) => (self.run)(&matches, ctx),
-            None => self.help(),
+            None => self.help(ctx),
         }
     }
 
-    fn help(&self) -> Result<i32> {
-        match self.no_help {
-            Some(error) => Err(error()),
+    fn help(&self, ctx: &Context) -> Result<i32> {
+        match self.no_help.and_then(|unable| unable(ctx)) {
+            Some(error) => Err(error),
             None => print(&self.command().bin_name(format!("{NAME} {}", self.name)).render_help().to_string()),
         }
     }
@@ -163,7 +167,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> i32 {
 
 fn dispatch(scan: scan::Scan, entry: Option<&Entry>, words: Vec<OsString>) -> Result<i32> {
     if scan.help {
-        return help(&[]);
+        return print(&tree().render_help().to_string());
     }
     if let Some(fault) = scan.fault {
         return Err(fault.hint(format!("see '{NAME} --help'")));
@@ -175,7 +179,7 @@ fn dispatch(scan: scan::Scan, entry: Option<&Entry>, words: Vec<OsString>) -> Re
     let mut words = words.into_iter();
     match (entry, words.next()) {
         (Some(entry), _) => entry.execute(words.collect(), &ctx),
-        (None, Some(name)) if name == "help" => help(&words.collect::<Vec<_>>()),
+        (None, Some(name)) if name == "help" => help(words.next().as_deref(), &ctx),
         (None, Some(name)) => Err(no_such_command(&name)),
         (None, None) => Err(Error::new("no command given").hint(format!("see '{NAME} --help'"))),
     }
@@ -185,9 +189,9 @@ fn no_such_command(name: &OsStr) -> Error {
     Error::new(format!("unknown command {name:?}")).hint(format!("see '{NAME} --help'"))
 }
 
-fn help(words: &[OsString]) -> Result<i32> {
-    match words.first() {
-        Some(name) => find(name).ok_or_else(|| no_such_command(name))?.help(),
+fn help(name: Option<&OsStr>, ctx: &Context) -> Result<i32> {
+    match name {
+        Some(name) => find(name).ok_or_else(|| no_such_command(name))?.help(ctx),
         None => print(&tree().render_help().to_string()),
     }
 }

@@ -65,8 +65,9 @@ const FLAGS: &[(&str, &str)] = &[
          --pids-limit= --l3-cache-schema= --mem-bw-schema= --kernel-memory= --kernel-memory-tcp=",
     ),
     ("events", "--stats --interval="),
-    ("checkpoint", CHECKPOINT),
-    ("restore", CHECKPOINT),
+    ("checkpoint", IMAGE),
+    ("checkpoint", "--leave-running -R --pre-dump --status-fd="),
+    ("restore", IMAGE),
     (
         "restore",
         "--bundle= --detach --pid-file= --no-subreaper --no-pivot --no-new-keyring --console-socket= --lsm-profile= \
@@ -75,19 +76,23 @@ const FLAGS: &[(&str, &str)] = &[
     ("spec", "--bundle= -b= --rootless"),
 ];
 
-const CHECKPOINT: &str = "--image-path= --work-path= --parent-path= --leave-running --tcp-established \
-    --tcp-skip-in-flight --link-remap --ext-unix-sk --shell-job --lazy-pages --status-fd= --page-server= --file-locks \
-    --pre-dump --manage-cgroups-mode= --empty-ns= --auto-dedup";
+const IMAGE: &str = "--image-path= --work-path= --parent-path= --tcp-established --tcp-skip-in-flight --link-remap \
+    --ext-unix-sk --shell-job --lazy-pages --page-server= --file-locks --manage-cgroups-mode= --empty-ns= --auto-dedup \
+    --network-lock=";
 
 #[test]
 fn every_flag_of_the_contract_is_read() {
     for (name, flags) in FLAGS {
         let positionals: &[&str] = if matches!(*name, "list" | "features" | "spec") { &[] } else { &["id"] };
         for flag in flags.split_whitespace() {
-            let value = if flag.contains("-format=") || (flag == "-f=" && matches!(*name, "list" | "ps")) {
-                "json"
-            } else {
-                "1"
+            let value = match flag {
+                "--page-server=" => "host:1",
+                "--manage-cgroups-mode=" => "full",
+                "--empty-ns=" => "network",
+                "--network-lock=" => "skip",
+                "-f=" if matches!(*name, "list" | "ps") => "json",
+                _ if flag.contains("-format=") => "json",
+                _ => "1",
             };
             let joined = format!("{flag}{value}");
             let bare = flag.trim_end_matches('=');
@@ -267,7 +272,7 @@ fn lines_of_the_engines() {
     assert!(
         parse("exec", &["--pid-file", "/p", "--process", "/s", "--detach", "--console-socket", "/c", "id"]).is_ok()
     );
-    assert!(parse("checkpoint", &["--empty-ns", "network", "--empty-ns", "mnt", "--file-locks", "id"]).is_ok());
+    assert!(parse("checkpoint", &["--empty-ns", "network", "--empty-ns", "network", "--file-locks", "id"]).is_ok());
     assert!(parse("exec", &["-d", "--console-socket=/c", "--tty", "--pid-file=/p", "id", "ls"]).is_ok());
 }
 
@@ -336,9 +341,11 @@ fn exit_statuses() {
     assert_eq!(status(&["exec"]), 255);
     assert_eq!(status(&["--nope", "exec", "id", "x"]), 255);
     assert_eq!(status(&["--log", "/nowhere/at/all", "features"]), 1);
-    assert_eq!(status(&["checkpoint", "--help"]), 1);
-    assert_eq!(status(&["help", "checkpoint"]), 1);
-    assert_eq!(status(&["restore", "id"]), 1);
+    // Whether there is a criu or not.
+    assert_eq!(status(&["--criu", "/nowhere", "checkpoint", "--help"]), 1);
+    assert_eq!(status(&["--criu", "/nowhere", "help", "checkpoint"]), 1);
+    assert_eq!(status(&["--criu", "/bin/sh", "checkpoint", "--help"]), 0);
+    assert_eq!(status(&["--criu", "/nowhere", "restore", "id"]), 1);
     for ok in ["--help", "--version", "-v", "-h", "help", "features"] {
         assert_eq!(status(&[ok]), 0, "{ok}");
     }

@@ -1,21 +1,19 @@
 //! `create` and `run`: from a bundle to a container.
 
 use std::ffi::CString;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 
-use nix::sys::socket::{AddressFamily, Backlog, SockFlag, SockType, bind, listen, socket, socketpair};
-use nix::sys::stat::Mode;
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
 
 use super::birth::Birth;
 use super::foreground::{self, Foreground, Relay};
-use super::handle::{Handle, Lock, START_SOCKET};
 use super::launch::{Child, InheritedFds, Interrupts, explain_oom, until_execve};
-use super::prepare::{Prepared, make_cgroup};
+use super::making::{Making, WaitFor};
+use super::prepare::Prepared;
 use super::rootless::{self, OomScore};
 use super::start::poststart;
 use super::state::State;
 use super::{CreateOptions, RunOptions, Runtime, delete, kill, notify, protect};
-use crate::cgroup::Cgroup;
 use crate::error::{Error, Result, Step};
 use crate::hooks::{self, HookState};
 use crate::init::credentials::set_attributes;
@@ -23,7 +21,6 @@ use crate::init::namespaces::{BY_CLONE, before_birth, set_time_offsets};
 use crate::init::sources::Sources;
 use crate::init::sync::{Channel, Message};
 use crate::init::{self, Common, Init, Start, stdio};
-use crate::log;
 use crate::net::devices::Moves;
 use crate::spec::plan::{NamespaceKind, Plan};
 use crate::sys;
@@ -97,58 +94,7 @@ pub fn console_pair() -> Result<(OwnedFd, OwnedFd)> {
 /// What an oom of init's is told as; engines look for these words (engine-contract §2.1).
 const INIT: &str = "container init";
 
-/// What init waits for before it executes the program.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum WaitFor {
-    Start,
-    Nothing,
-}
-
-/// A container being made. It owns everything acquired so far, and unless it
-/// comes to its end gives all of it back.
-struct Making {
-    handle: Handle,
-    lock: Option<Lock>,
-    state: State,
-    prepared: Prepared,
-    listener: Option<OwnedFd>,
-    cgroup: Option<Cgroup>,
-    child: Option<Child>,
-    /// Hooks have been run, or could have: what ends now ends with poststop.
-    hooked: bool,
-    /// Of the host's, until the container is there to keep them.
-    devices: Option<Moves>,
-    done: bool,
-}
-
 impl Making {
-    /// Takes the id, and writes down where the cgroup will be before there is one.
-    fn begin(rt: &Runtime, prepared: Prepared, wait: WaitFor) -> Result<Self> {
-        let state = prepared.state()?;
-        let (handle, lock) = Handle::make(rt, &prepared.id)?;
-        let mut making = Self {
-            handle,
-            lock: Some(lock),
-            state,
-            prepared,
-            listener: None,
-            cgroup: None,
-            child: None,
-            hooked: false,
-            devices: None,
-            done: false,
-        };
-        making.handle.write_state(&making.state)?;
-        if let Some(filter) = &making.prepared.plan.seccomp {
-            making.handle.write_filter(filter)?;
-        }
-        notify::set_up(&making.handle, &mut making.prepared.plan)?;
-        if wait == WaitFor::Start {
-            making.listener = Some(listen_for_start(&making.handle)?);
-        }
-        Ok(making)
-    }
-
     /// Makes cgroup and init, and serves init until it is ready.
     fn bring_up(
         &mut self,
@@ -157,16 +103,8 @@ impl Making {
         wait: WaitFor,
         console: Option<OwnedFd>,
     ) -> Result<()> {
-        if let Some(planned) = self.prepared.cgroup.take() {
-            let made = make_cgroup(planned, &self.prepared.plan.cgroup, rt);
-            self.cgroup = made.map_err(|e| interrupts.explain(e))?;
-            if self.cgroup.is_none() {
-                self.state.forget_cgroup();
-            }
-        }
-        if let (Some(group), Some(plan)) = (&mut self.state.orlop.rdt, &self.prepared.plan.rdt) {
-            group.make(&plan.lines)?;
-        }
+        notify::set_up(&self.handle, &mut self.prepared.plan)?;
+        self.make_groups(rt, interrupts)?;
         let lock = if wait == WaitFor::Start { Some(self.handle.lock_created()?) } else { None };
         self.fork(lock, console, interrupts)?;
         // Init makes its namespaces and mounts at the same time.
@@ -320,33 +258,6 @@ struct Running {
     child: Child,
 }
 
-impl Drop for Making {
-    fn drop(&mut self) {
-        if self.done {
-            return;
-        }
-        // While its namespace lasts: virtual devices would end with it.
-        if let Some(devices) = self.devices.take() {
-            devices.give_back();
-        }
-        // Kills and reaps init, if it was not let go.
-        self.child = None;
-        if let Some(cgroup) = &self.cgroup {
-            let _ = cgroup.kill();
-        } else {
-            // Never made: what is at that path now is somebody else's.
-            self.state.forget_cgroup();
-        }
-        let undone = self.state.orlop.rdt.take().map_or(Ok(()), |group| group.undo());
-        if let Err(e) = undone.and_then(|()| delete::tear_down(&self.handle, &self.state)) {
-            log::warn(&format!("cannot undo: {e}"));
-        }
-        if self.hooked {
-            delete::poststop(&self.state);
-        }
-    }
-}
-
 /// A config without `process` has nothing to execute, but can be set up.
 fn nothing_to_run() -> crate::spec::plan::Process {
     crate::spec::plan::Process { cwd: "/".to_owned(), umask: 0o022, ..Default::default() }
@@ -391,7 +302,10 @@ fn serve(
 }
 
 /// prestart and createRuntime hooks, in the runtime's namespaces.
-fn host_hooks(plan: &Plan, state: &State, interrupts: &Interrupts) -> Result<()> {
+///
+/// # Errors
+/// Names the hook; the signal that interrupted it.
+pub fn host_hooks(plan: &Plan, state: &State, interrupts: &Interrupts) -> Result<()> {
     let report = HookState {
         oci_version: &plan.oci_version,
         id: &state.id,
@@ -405,16 +319,4 @@ fn host_hooks(plan: &Plan, state: &State, interrupts: &Interrupts) -> Result<()>
         done.map_err(|e| interrupts.explain(e))?;
     }
     Ok(())
-}
-
-fn listen_for_start(handle: &Handle) -> Result<OwnedFd> {
-    let step = "cannot listen for start";
-    let path = handle.path().join(START_SOCKET);
-    let sock = socket(AddressFamily::Unix, SockType::SeqPacket, SockFlag::SOCK_CLOEXEC, None).step(step)?;
-    // The socket's own mode is that of the file bind(2) makes, less the umask:
-    // whoever can connect can start the container, or keep it from starting.
-    nix::sys::stat::fchmod(&sock, Mode::from_bits_truncate(0o600)).step(step)?;
-    let made = sys::socket::with_short_name(&path, |addr| bind(sock.as_raw_fd(), addr));
-    made.and_then(|()| listen(&sock, Backlog::new(16)?)).step_at(step, &path)?;
-    Ok(sock)
 }

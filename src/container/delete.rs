@@ -47,8 +47,16 @@ pub fn delete(rt: &Runtime, id: &str, force: bool) -> Result<()> {
         Status::Stopped => {}
         _ => kill::end(&state)?,
     }
-    tear_down(&handle, &state)?;
-    poststop(&state);
+    finish(&handle, &state)
+}
+
+/// The end of a container that has no processes any more.
+///
+/// # Errors
+/// Names what could not be removed.
+pub fn finish(handle: &Handle, state: &State) -> Result<()> {
+    tear_down(handle, state)?;
+    poststop(state);
     Ok(())
 }
 

@@ -12,15 +12,19 @@
 use std::path::PathBuf;
 
 mod birth;
+mod checkpoint;
 mod create;
 mod delete;
 mod events;
 mod exec;
+mod external;
 mod foreground;
 mod handle;
+mod images;
 mod kill;
 mod launch;
 mod list;
+mod making;
 mod namespaces;
 mod notify;
 pub mod options;
@@ -29,11 +33,13 @@ mod pause;
 mod preflight;
 mod prepare;
 pub mod protect;
+mod restore;
 mod rootless;
 mod start;
 mod state;
 mod update;
 
+pub use checkpoint::checkpoint;
 pub use create::{create, run};
 pub use delete::delete;
 pub use events::{Event, events};
@@ -42,6 +48,7 @@ pub use kill::kill;
 pub use list::{StateReport, list, processes, state};
 pub use options::*;
 pub use pause::{pause, resume};
+pub use restore::restore;
 pub use start::start;
 pub use state::Status;
 pub use update::{UpdateOptions, update};
@@ -59,6 +66,8 @@ pub struct Runtime {
     /// `--rootless`: whether a container that needs no cgroup may be without
     /// one where none can be made; `None` leaves that to who we are.
     pub rootless: Option<bool>,
+    /// `--criu`: the program that saves and restores; else the one in `PATH`.
+    pub criu: Option<PathBuf>,
 }
 
 impl Runtime {

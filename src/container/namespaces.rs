@@ -67,24 +67,36 @@ pub fn check_net_devices(plan: &Plan, joined: &[(usize, NamespaceKind, OwnedFd)]
 /// # Errors
 /// The errno of opening or reading `/proc/PID/ns`.
 pub fn differing(proc: &Procfs, pid: i32) -> Result<u64> {
-    let step = "cannot compare namespaces";
-    let dir = |name: &str| {
-        let name = std::ffi::CString::new(format!("{name}/ns")).map_err(|_| Errno::EINVAL)?;
-        proc.file(&name, OFlag::O_PATH | OFlag::O_DIRECTORY)
-    };
-    let (ours, theirs) = (dir("self").step(step)?, dir(&pid.to_string()).step(step)?);
+    let (ours, theirs) = (directory(proc, "self")?, directory(proc, &pid.to_string())?);
     let mut flags = 0;
     for kind in NamespaceKind::ALL {
-        let stat = |dir: &OwnedFd| nix::sys::stat::fstatat(dir, kind.proc_name(), nix::fcntl::AtFlags::empty());
-        match (stat(&ours), stat(&theirs)) {
-            (Ok(a), Ok(b)) if a.st_ino != b.st_ino => flags |= kind.clone_flag(),
-            (Ok(_), Ok(_)) => {}
-            // A kernel without this kind of namespace.
-            (Err(Errno::ENOENT), _) => {}
-            (Err(e), _) | (_, Err(e)) => return Err(Error::sys(step, e)),
+        if inode(&ours, kind)? != inode(&theirs, kind)? {
+            flags |= kind.clone_flag();
         }
     }
     Ok(flags)
+}
+
+/// `/proc/PID/ns` of a process (`self` for our own).
+///
+/// # Errors
+/// The errno of opening it.
+pub fn directory(proc: &Procfs, process: &str) -> Result<OwnedFd> {
+    let step = "cannot compare namespaces";
+    let name = std::ffi::CString::new(format!("{process}/ns")).map_err(|_| Error::new(step))?;
+    proc.file(&name, OFlag::O_PATH | OFlag::O_DIRECTORY).step(step)
+}
+
+/// The inode number of a namespace in a [`directory`]; `None` where the kernel has no such kind.
+///
+/// # Errors
+/// The errno of fstatat(2).
+pub fn inode(directory: &OwnedFd, kind: NamespaceKind) -> Result<Option<u64>> {
+    match nix::sys::stat::fstatat(directory, kind.proc_name(), nix::fcntl::AtFlags::empty()) {
+        Ok(stat) => Ok(Some(stat.st_ino)),
+        Err(Errno::ENOENT) => Ok(None),
+        Err(e) => Err(Error::sys("cannot compare namespaces", e)),
+    }
 }
 
 /// Children of this process are born in another pid namespace, until this is dropped.

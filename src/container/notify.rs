@@ -43,9 +43,31 @@ pub fn set_up(handle: &Handle, plan: &mut Plan) -> Result<()> {
     std::fs::DirBuilder::new().mode(0o755).create(&source).step_at("cannot make the notify directory", &source)?;
     process.env.retain(|e| !e.to_bytes().starts_with(b"NOTIFY_SOCKET="));
     process.env.push(c"NOTIFY_SOCKET=/run/notify/notify.sock".to_owned());
+    plan.mounts.push(directory(source, plan.mounts.len()));
+    Ok(())
+}
+
+/// The mount that the container has of it, if it has one.
+pub fn mount(handle: &Handle, plan: &Plan) -> Mount {
+    directory(handle.path().join("notify"), plan.mounts.len())
+}
+
+/// The same for a container that is restored, whose image may have one or not:
+/// there is a directory in any case.
+///
+/// # Errors
+/// The errno of mkdir(2).
+pub fn for_restored(handle: &Handle, plan: &Plan) -> Result<Mount> {
+    let source = handle.path().join("notify");
+    let made = std::fs::DirBuilder::new().mode(0o755).create(&source);
+    made.step_at("cannot make the notify directory", &source)?;
+    Ok(mount(handle, plan))
+}
+
+fn directory(source: PathBuf, index: usize) -> Mount {
     let inert = libc::MOUNT_ATTR_RDONLY | libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NODEV | libc::MOUNT_ATTR_NOEXEC;
-    plan.mounts.push(Mount {
-        index: plan.mounts.len(),
+    Mount {
+        index,
         destination: DIR_INSIDE.to_owned(),
         kind: MountKind::Bind { source, recursive: false },
         attr: MountAttr { set: inert, clear: 0 },
@@ -56,8 +78,7 @@ pub fn set_up(handle: &Handle, plan: &mut Plan) -> Result<()> {
         copy_symlink: false,
         src_nofollow: false,
         dest_nofollow: false,
-    });
-    Ok(())
+    }
 }
 
 /// The container's socket and where its messages go.

@@ -4,6 +4,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
+use nix::sys::stat::{SFlag, fstat};
 use serde_json::value::RawValue;
 
 use super::handle::already_exists;
@@ -18,6 +19,7 @@ use crate::log;
 use crate::rdt;
 use crate::spec;
 use crate::spec::plan::{CgroupPlan, NamespaceKind, Plan};
+use crate::sys;
 use crate::sys::ids::is_users;
 use crate::sys::procfs::Procfs;
 
@@ -31,6 +33,8 @@ pub struct Prepared {
     pub plan: Plan,
     /// `process` as the config has it.
     pub process_json: Option<String>,
+    /// The config, if it is not the bundle's `config.json`.
+    pub config: Option<PathBuf>,
     /// Where the cgroup will be.
     pub cgroup: Option<cgroup::Planned>,
     /// The resctrl group.
@@ -92,6 +96,7 @@ impl Prepared {
             join,
             plan: loaded.plan,
             process_json: loaded.process_json,
+            config,
             cgroup,
             rdt,
             procfs,
@@ -114,6 +119,7 @@ impl Prepared {
             version: STATE_VERSION,
             oci_version: plan.oci_version.clone(),
             bundle: plan.bundle.clone(),
+            config: self.config.clone(),
             annotations: plan.annotations.clone(),
             ids: plan.ids.clone(),
             seccomp: plan.seccomp.as_ref().map(|filter| filter.setup.clone()),
@@ -134,11 +140,29 @@ impl Prepared {
             id: self.id.clone(),
             created: log::timestamp(SystemTime::now()),
             config: SavedConfig { rootfs: plan.rootfs.clone() },
+            external_descriptors: external_descriptors(),
             cgroup_paths: self.cgroup.iter().map(|c| (String::new(), c.target.path.clone())).collect(),
             orlop: own,
             ..State::default()
         })
     }
+}
+
+/// What the caller gave us as stdio, and so the container, as criu names it
+/// (criu(8), `--inherit-fd`): on restore others take its place. Empty for the rest.
+fn external_descriptors() -> Vec<String> {
+    let one = |number| {
+        let fd = sys::fd::inherited(number)?;
+        let stat = fstat(fd).ok()?;
+        let inode = stat.st_ino;
+        match SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT {
+            SFlag::S_IFIFO => Some(format!("pipe:[{inode}]")),
+            SFlag::S_IFSOCK => Some(format!("socket:[{inode}]")),
+            SFlag::S_IFREG => Some(format!("file[{:x}:{inode:x}]", sys::mount::mount_identity(fd).ok()?.0)),
+            _ => None,
+        }
+    };
+    (0..=2).map(|number| one(number).unwrap_or_default()).collect()
 }
 
 /// Where the cgroup will be; `None` if there is to be none.

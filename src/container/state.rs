@@ -67,6 +67,9 @@ pub struct State {
     pub cgroup_paths: BTreeMap<String, PathBuf>,
     /// `NEWNET` → `/proc/PID/ns/net`, …
     pub namespace_paths: BTreeMap<String, PathBuf>,
+    /// What stdin, stdout and stderr were, as criu names it; empty for what it is not told of.
+    #[serde(default)]
+    pub external_descriptors: Vec<String>,
     /// Ours.
     pub orlop: Own,
 }
@@ -87,6 +90,9 @@ pub struct Own {
     pub oci_version: String,
     /// Absolute.
     pub bundle: PathBuf,
+    /// The config, if it is not the bundle's `config.json`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub config: Option<PathBuf>,
     /// As configured.
     pub annotations: BTreeMap<String, String>,
     /// The maps of its user namespace.

@@ -19,7 +19,7 @@ use crate::sys::tty::{self, Size};
 const DEVPTS_SUPER_MAGIC: FsType = FsType(0x1cd1);
 
 /// What the receiver of the master is told it is: any name will do.
-const PAYLOAD: &[u8] = b"/dev/ptmx";
+pub const PAYLOAD: &[u8] = b"/dev/ptmx";
 
 /// A pty pair in the container's devpts.
 #[derive(Debug)]

@@ -7,7 +7,7 @@ use super::mounts::LABEL_ANNOTATION;
 use super::plan::NamespaceKind;
 use super::scheduling::{FLAGS, MODES};
 use super::seccomp::{ACTIONS, FAIL_UNKNOWN, FLAGS as SECCOMP_FLAGS, OPERATORS, RECEIVER};
-use super::validate::{KEEP_GROUPS, UNIT_PROPERTY};
+use super::validate::{CRIU_CONFIG, KEEP_GROUPS, UNIT_PROPERTY};
 use super::{OCI_VERSION, hooks};
 use crate::seccomp::compile::supports;
 use crate::seccomp::tables::Arch;
@@ -29,8 +29,9 @@ fn seccomp() -> Value {
 
 /// The features document (runtime-spec, features.md).
 ///
-/// Fixed at compile time: it says what is recognised, not what this kernel can do.
-pub fn features() -> Value {
+/// It says what is recognised, not what this kernel can do; `criu` is whether
+/// there is one to save and restore containers with.
+pub fn features(criu: bool) -> Value {
     let mut namespaces: Vec<_> = NamespaceKind::ALL.into_iter().map(|k| k.spec_name()).collect();
     namespaces.sort_unstable();
     let mut capabilities: Vec<_> = caps::all().into_iter().map(|c| c.to_string()).collect();
@@ -55,7 +56,11 @@ pub fn features() -> Value {
             "mountExtensions": {"idmap": {"enabled": true}},
             "netDevices": {"enabled": true},
         },
-        "annotations": {"org.orlop.version": env!("CARGO_PKG_VERSION")},
-        "potentiallyUnsafeConfigAnnotations": [KEEP_GROUPS, LABEL_ANNOTATION, UNIT_PROPERTY, FAIL_UNKNOWN, RECEIVER],
+        "annotations": {
+            "org.orlop.version": env!("CARGO_PKG_VERSION"),
+            "org.orlop.checkpoint.enabled": criu.to_string(),
+        },
+        "potentiallyUnsafeConfigAnnotations":
+            [CRIU_CONFIG, KEEP_GROUPS, LABEL_ANNOTATION, UNIT_PROPERTY, FAIL_UNKNOWN, RECEIVER],
     })
 }

@@ -46,7 +46,7 @@ pub use rdt::{Schema, check_name as check_rdt_name};
 pub use seccomp::program as seccomp_program;
 pub use template::template;
 pub use update::{Current, Update, update};
-pub use validate::{UNIT_PROPERTY, keeps_original_groups};
+pub use validate::{CRIU_CONFIG, UNIT_PROPERTY, keeps_original_groups};
 
 /// The newest version of the runtime specification understood here.
 pub const OCI_VERSION: &str = "1.3.0";

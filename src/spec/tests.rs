@@ -283,7 +283,7 @@ fn the_cgroups_owner() {
 
 #[test]
 fn features_tell_the_truth() {
-    let features = features();
+    let features = features(true);
     let strings = |pointer: &str| -> Vec<String> {
         features.pointer(pointer).unwrap().as_array().unwrap().iter().map(|v| v.as_str().unwrap().to_owned()).collect()
     };

@@ -18,6 +18,10 @@ const MINOR: u64 = 3;
 /// container's systemd unit (a runc extension).
 pub const UNIT_PROPERTY: &str = "org.systemd.property.";
 
+/// The annotation with the path of a config file of criu's, whose action
+/// scripts run as root; empty for none.
+pub const CRIU_CONFIG: &str = "org.criu.config";
+
 /// The annotation that leaves the supplementary groups alone.
 pub(crate) const KEEP_GROUPS: &str = "run.oci.keep_original_groups";
 

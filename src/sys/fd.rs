@@ -61,7 +61,8 @@ pub fn set_cloexec(fd: impl AsFd, on: bool) -> nix::Result<()> {
     fcntl(fd, FcntlArg::F_SETFD(flags)).map(drop)
 }
 
-/// dup2(2) onto a number that nobody owns (0, 1, 2), without close-on-exec.
+/// dup2(2) onto a number that nobody owns (0, 1, 2) or whose owner means the
+/// new file from here on, without close-on-exec.
 ///
 /// # Errors
 /// The errno of dup2(2).
@@ -70,7 +71,7 @@ pub fn dup_onto(fd: impl AsFd, number: RawFd) -> nix::Result<()> {
     if from == number {
         return set_cloexec(fd, false);
     }
-    // SAFETY: plain numbers; the target is stdio, owned by nobody.
+    // SAFETY: plain numbers; the target stays open, as its owner expects.
     check(unsafe { libc::dup2(from, number) }.into()).map(drop)
 }
 

@@ -4,6 +4,7 @@
 mod attack;
 mod attempts;
 mod calls;
+mod keep;
 mod load;
 mod report;
 mod verdicts;
@@ -44,6 +45,8 @@ fn main() -> ExitCode {
         "hold" => load::hold(&rest[0]),
         "burn" => load::burn(&rest[0]),
         "fork-bomb" => load::fork_bomb(),
+        "keep-lock" => keep::lock(&rest[0]),
+        "keep-connection" => keep::connection(),
         "write-direct" => print(load::write_direct(&rest[0], &rest[1])),
         other => {
             eprintln!("probe: no command {other:?}");

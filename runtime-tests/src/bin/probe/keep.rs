@@ -1,0 +1,41 @@
+//! Programs that keep hold of something while they count: for checkpoints.
+
+use std::fs::{self, File};
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::time::Duration;
+
+/// Counts up in memory and says where it is in /count, as long as `still` it can.
+fn count(mut still: impl FnMut() -> std::io::Result<()>) -> ! {
+    for i in 1u64.. {
+        if let Err(e) = still() {
+            fs::write("/lost", e.to_string()).expect("/lost");
+            break;
+        }
+        fs::write("/count.new", i.to_string()).expect("/count.new");
+        fs::rename("/count.new", "/count").expect("/count");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    loop {
+        std::thread::park();
+    }
+}
+
+/// Holds a lock on a file (flock(2)).
+pub fn lock(path: &str) -> ! {
+    let file = File::create(path).expect("the file");
+    file.try_lock().expect("somebody else holds the lock");
+    count(|| file.sync_all())
+}
+
+/// Holds both ends of a connection, over which a byte goes each time.
+pub fn connection() -> ! {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("bind");
+    let mut one = TcpStream::connect(listener.local_addr().expect("its address")).expect("connect");
+    let (mut other, _) = listener.accept().expect("accept");
+    drop(listener);
+    count(|| {
+        one.write_all(&[7])?;
+        other.read_exact(&mut [0])
+    })
+}

@@ -1,0 +1,1 @@
+//! podman and containerd save and restore on the runtime.

@@ -1,0 +1,172 @@
+//! `checkpoint`: a running container saved to a directory, by criu(8).
+//!
+//! The config says what of it is the host's (`external.rs`); all else criu
+//! finds by itself. Unless told to leave it running, the container is gone
+//! afterwards, as if deleted (runc, crun).
+
+use std::os::fd::AsRawFd;
+use std::os::fd::OwnedFd;
+
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
+
+use super::handle::{Handle, open_cgroup};
+use super::images::Images;
+use super::state::{State, Status};
+use super::{CheckpointOptions, Runtime, delete, external, notify};
+use crate::criu::{self, Action, Criu, Feature, Flag, Number, Options, Text};
+use crate::error::{Error, Result, Step};
+use crate::spec::plan::{NamespaceKind, Plan};
+use crate::spec::{self, CRIU_CONFIG};
+use crate::sys;
+use crate::sys::procfs::Procfs;
+
+const STEP: &str = "cannot checkpoint the container";
+/// Milliseconds that a process takes to die which criu has killed.
+const KILLED_WITHIN: u16 = 2000;
+
+/// Saves a container.
+///
+/// # Errors
+/// `container not running`; what the config names and is not there any more;
+/// criu's own words. The container then goes on as before.
+pub fn checkpoint(rt: &Runtime, o: &CheckpointOptions) -> Result<()> {
+    let program = criu::find(rt.criu.as_deref())?;
+    needs_root(STEP)?;
+    let (handle, state) = Handle::open_with_state(rt, &o.id)?;
+    let _lock = handle.lock()?;
+    match handle.status(&state)?.0 {
+        Status::Running | Status::Paused => {}
+        _ => return Err(Error::new("container not running").message(format!("{:?}", o.id))),
+    }
+    let status_fd = o.status_fd.map(writable).transpose()?;
+    let plan = configured(&state)?;
+    ask_features(&program, o)?;
+    let images = Images::make(&o.image)?;
+    let mut options = images.options(&o.image, plan.annotations.get(CRIU_CONFIG))?;
+    describe(&mut options, &plan, &handle, &state, o)?;
+    if !o.pre_dump {
+        images.write_descriptors(&state.external_descriptors)?;
+    }
+    let criu = Criu::start(&program, None, &images.fds(), || Ok(()))?;
+    let action = if o.pre_dump { Action::PreDump } else { Action::Dump };
+    let mut status_fd = status_fd;
+    let asked = criu.ask(
+        action,
+        &options,
+        |_| Ok(()),
+        |notice| {
+            // Pages can be asked for from here on.
+            if notice.name == "status-ready"
+                && let Some(fd) = status_fd.take()
+            {
+                sys::fd::write_all(&fd, &[0]).step("cannot write to --status-fd")?;
+            }
+            Ok(())
+        },
+    );
+    asked.map_err(|e| images.explain(e, STEP))?;
+    criu.end();
+    if o.leave_running || o.pre_dump {
+        return Ok(());
+    }
+    match state.init()? {
+        // criu's own config file can have them left running, too.
+        Some(init) if !sys::process::wait_exit(&init, KILLED_WITHIN).step(STEP)? => Ok(()),
+        _ => delete::finish(&handle, &state),
+    }
+}
+
+/// criu wants more than any user may.
+///
+/// # Errors
+/// That this is not root.
+pub fn needs_root(step: &'static str) -> Result<()> {
+    match nix::unistd::geteuid().is_root() {
+        true => Ok(()),
+        false => Err(Error::sys(step, libc::EPERM).hint("criu needs root")),
+    }
+}
+
+/// The config that the container was made of.
+fn configured(state: &State) -> Result<Plan> {
+    let own = &state.orlop;
+    let plan = spec::load(&own.bundle, own.config.as_deref())?.plan;
+    if !plan.namespaces.has(NamespaceKind::Mount) {
+        return Err(Error::new(STEP).in_field("linux.namespaces").message("it shares the host's mounts"));
+    }
+    if plan.namespaces.is_joined(NamespaceKind::Mount) || plan.namespaces.is_joined(NamespaceKind::Cgroup) {
+        let text = "criu cannot restore into a mount or cgroup namespace that is given by its path";
+        return Err(Error::new(STEP).in_field("linux.namespaces").message(text));
+    }
+    Ok(plan)
+}
+
+/// What criu is told of the container itself.
+fn describe(options: &mut Options, plan: &Plan, handle: &Handle, state: &State, o: &CheckpointOptions) -> Result<()> {
+    let pid = state.init_process_pid;
+    options.number(Number::Pid, pid.into());
+    options.flag(Flag::LeaveRunning, o.leave_running);
+    options.flag(Flag::TrackMem, o.pre_dump || o.image.parent_path.is_some());
+    if let Some(root) = state.config.rootfs.to_str() {
+        options.text(Text::Root, root);
+    }
+    let proc = Procfs::open().step_at("cannot open procfs", "/proc")?;
+    if let Some(cgroup) = open_cgroup(state)?
+        && let Some(path) = cgroup.path().to_str()
+    {
+        options.text(Text::FreezeCgroup, path);
+    }
+    for kind in [NamespaceKind::Network, NamespaceKind::Pid] {
+        if plan.namespaces.is_joined(kind) {
+            let directory = super::namespaces::directory(&proc, &pid.to_string())?;
+            if let Some(inode) = super::namespaces::inode(&directory, kind)? {
+                options.text(Text::External, &format!("{}[{inode}]:{}", kind.proc_name(), external_namespace(kind)));
+            }
+        }
+    }
+    if o.pre_dump {
+        return Ok(());
+    }
+    // A file that is on no mount of the container's. Pipes need no mention.
+    state.external_descriptors.iter().filter(|key| key.starts_with("file[")).for_each(|key| {
+        options.text(Text::External, key);
+    });
+    for (place, name) in external::of_container(plan, &notify::mount(handle, plan), pid, &proc)? {
+        options.external_mount(&place, &name);
+    }
+    Ok(())
+}
+
+/// The name in the image of a namespace that is not the container's own (as runc and crun have it).
+pub fn external_namespace(kind: NamespaceKind) -> &'static str {
+    if kind == NamespaceKind::Network { "extRootNetNS" } else { "extRootPidNS" }
+}
+
+/// What the flags need of criu and the kernel: asked before anything is written.
+fn ask_features(program: &std::path::Path, o: &CheckpointOptions) -> Result<()> {
+    for (wanted, feature, flag) in
+        [(o.pre_dump, Feature::MemTrack, "--pre-dump"), (o.image.lazy_pages, Feature::LazyPages, "--lazy-pages")]
+    {
+        if wanted {
+            let criu = Criu::start(program, None, &[], || Ok(()))?;
+            let can = criu.can(feature)?;
+            criu.end();
+            if !can {
+                let text = format!("{flag} is more than this criu or this kernel can do");
+                return Err(Error::new(STEP).message(text));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The caller's `--status-fd`.
+fn writable(number: i32) -> Result<OwnedFd> {
+    let bad = |text: &str| Error::new(format!("cannot use --status-fd {number}")).message(text);
+    let fd = sys::fd::inherited(number).filter(|fd| fd.as_raw_fd() > 2).ok_or_else(|| bad("it is not open"))?;
+    let flags = fcntl(fd, FcntlArg::F_GETFL).step("cannot look at --status-fd")?;
+    if flags & OFlag::O_ACCMODE.bits() == OFlag::O_RDONLY.bits() {
+        return Err(bad("it is not open for writing"));
+    }
+    fd.try_clone_to_owned().step("cannot use --status-fd")
+}

@@ -1,0 +1,344 @@
+//! `restore`: a container brought back from a directory, by criu(8).
+//!
+//! What is checked and made before is `create`'s own work: config, cgroup,
+//! state. Then criu makes the processes, as children of ours and in a mount
+//! namespace where the rootfs is a mount; before they run again what it made
+//! is compared with the config (`external.rs`).
+
+use std::cell::RefCell;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
+use std::path::{Path, PathBuf};
+
+use nix::fcntl::{OFlag, open};
+use nix::sys::stat::{Mode, SFlag, fstat};
+
+use super::checkpoint::{external_namespace, needs_root};
+use super::create::{console_pair, host_hooks};
+use super::foreground::{self, Foreground, Relay};
+use super::images::Images;
+use super::launch::{InheritedFds, Interrupts};
+use super::making::{Making, WaitFor};
+use super::prepare::Prepared;
+use super::{CgroupsMode, RestoreOptions, Runtime, delete, external, kill, notify};
+use crate::criu::{self, Action, Criu, Flag, Notice, Options, Text};
+use crate::error::{Error, Result, Step};
+use crate::init::console::PAYLOAD;
+use crate::log;
+use crate::spec::CRIU_CONFIG;
+use crate::spec::plan::{MountKind, NamespaceKind, Plan};
+use crate::sys;
+use crate::sys::mount::{self, FsContext};
+use crate::sys::path::{Create, Root, is_type};
+use crate::sys::process::Fork;
+
+const STEP: &str = "cannot restore the container";
+const DIRECTORY: OFlag = OFlag::O_PATH.union(OFlag::O_DIRECTORY).union(OFlag::O_CLOEXEC);
+
+/// Restores a container; in the foreground, waits for its end, removes it, and
+/// gives back its status.
+///
+/// # Errors
+/// What is wrong with config or image, before anything is touched; criu's own
+/// words, with everything undone.
+pub fn restore(rt: &Runtime, o: &RestoreOptions) -> Result<i32> {
+    let program = criu::find(rt.criu.as_deref())?;
+    needs_root(STEP)?;
+    let interrupts = Interrupts::hold()?;
+    let prepared = Prepared::new(rt, &o.create, InheritedFds::find(0), o.detach, &interrupts)?;
+    check(&prepared.plan)?;
+    if o.create.no_pivot {
+        log::warn("--no-pivot is not used: criu finds its own way to change the root");
+    }
+    let images = Images::open(&o.image)?;
+    let mut options = images.options(&o.image, prepared.plan.annotations.get(CRIU_CONFIG))?;
+    let stdio = inherit_stdio(&images, &mut options)?;
+    if !o.detach && !o.no_subreaper {
+        sys::ids::set_subreaper().step("cannot become a subreaper")?;
+    }
+    let terminal = prepared.plan.process.as_ref().is_some_and(|p| p.terminal);
+    let (ours, theirs) =
+        if terminal && !o.detach { console_pair().map(|(a, b)| (Some(a), Some(b)))? } else { (None, None) };
+    let mut making = Making::begin(rt, prepared, WaitFor::Nothing)?;
+    if let Some(theirs) = theirs {
+        making.prepared.outputs.console = Some(theirs);
+    }
+    let init = making.restore(rt, o, &Tools { program, images, stdio }, options, &interrupts)?;
+    let relay = ours.map(|socket| Relay::start(&socket)).transpose()?;
+    let notify = notify::listen(&making.handle)?;
+    let pid = making.settle_restored(&init)?;
+    drop(making);
+    if o.detach {
+        return Ok(0);
+    }
+    let result = foreground::attend(Foreground { pid, pidfd: &init, notify }, relay);
+    delete(rt, &o.create.id, true)?;
+    result
+}
+
+/// Our stdio for the container's. criu takes each fd but once, so the value are
+/// further ones that it needs.
+fn inherit_stdio(images: &Images, options: &mut Options) -> Result<Vec<OwnedFd>> {
+    let mut more = Vec::new();
+    for (number, key) in images.descriptors()? {
+        let Some(fd) = sys::fd::inherited(number) else { continue };
+        // A file also goes by its name without what would be the leading slash,
+        // and only so its size is not compared with that of the old one.
+        if let Some(name) = key.strip_prefix('f') {
+            let fd = fd.try_clone_to_owned().step("cannot hand over stdio")?;
+            options.inherit(name, fd.as_raw_fd());
+            more.push(fd);
+        }
+        options.inherit(&key, number);
+    }
+    Ok(more)
+}
+
+/// What criu cannot do, said before anything is touched.
+fn check(plan: &Plan) -> Result<()> {
+    let fault = |text: &str| Err(Error::new(STEP).in_field("linux.namespaces").message(text));
+    if !plan.namespaces.is_new(NamespaceKind::Mount) {
+        return fault("criu restores only into a mount namespace of its own");
+    }
+    if plan.namespaces.is_joined(NamespaceKind::Cgroup) {
+        return fault("criu cannot restore into a cgroup namespace that is given by its path");
+    }
+    Ok(())
+}
+
+/// What criu works with.
+struct Tools {
+    program: PathBuf,
+    images: Images,
+    /// Copies of our stdio.
+    stdio: Vec<OwnedFd>,
+}
+
+impl Making {
+    /// Has criu make the processes; the value is init's pidfd.
+    fn restore(
+        &mut self,
+        rt: &Runtime,
+        o: &RestoreOptions,
+        tools: &Tools,
+        mut options: Options,
+        interrupts: &Interrupts,
+    ) -> Result<OwnedFd> {
+        let Tools { program, images, stdio } = tools;
+        self.make_groups(rt, interrupts)?;
+        let plan = &self.prepared.plan;
+        make_mount_points(plan)?;
+        let mut pass = self.describe(&mut options, o)?;
+        pass.extend(images.fds().into_iter().chain(stdio.iter().map(AsRawFd::as_raw_fd)));
+        if let Some(cgroup) = &mut self.cgroup {
+            cgroup.configure(&self.prepared.plan.cgroup).map_err(|e| interrupts.explain(e))?;
+        }
+        // Left alone by criu, they all stay where it is.
+        let cgroup = self.cgroup.as_ref().filter(|_| o.image.cgroups == CgroupsMode::Ignore);
+        let plan = &self.prepared.plan;
+        let notify = notify::for_restored(&self.handle, plan)?;
+        let stands = external::on_host(plan, &notify);
+        for (number, stand) in stands.iter().enumerate() {
+            let place = external::staged(self.handle.path(), number);
+            let place = place.to_str().ok_or_else(|| Error::new("criu takes only UTF-8").path(&place))?;
+            options.external_mount(&stand.name, place);
+        }
+        let criu = Criu::start(program, cgroup.map(|cgroup| cgroup.fd()), &pass, || {
+            if cgroup.is_some() && plan.namespaces.is_new(NamespaceKind::Cgroup) {
+                // Which criu then leaves alone as well.
+                sys::process::unshare(libc::CLONE_NEWCGROUP as u64).step("cannot make the cgroup namespace")?;
+            }
+            // Nobody is left who could be told, nor undo it.
+            sys::ids::set_parent_death_signal(libc::SIGKILL).step(STEP)?;
+            root_as_mount(&plan.rootfs)?;
+            images.open_again()?;
+            external::stage(&stands, self.handle.path(), &self.prepared.procfs)
+        })?;
+        let init = RefCell::new(None);
+        let asked = criu.ask(
+            Action::Restore,
+            &options,
+            |socket| interrupts.wait_for(socket),
+            |notice| self.serve(notice, &init, interrupts),
+        );
+        let done = asked.and_then(|_| match init.take() {
+            Some(init) => Ok(init),
+            None => Err(Error::new("criu has not said which process is init")),
+        });
+        match done {
+            Ok(init) => {
+                criu.end();
+                Ok(init)
+            }
+            Err(e) => {
+                drop(criu);
+                let _ = kill::end(&self.state);
+                Err(images.explain(interrupts.explain(e), STEP))
+            }
+        }
+    }
+
+    /// What criu is told of the container; the fds it needs for it.
+    fn describe(&self, options: &mut Options, o: &RestoreOptions) -> Result<Vec<RawFd>> {
+        let plan = &self.prepared.plan;
+        let rootfs = plan.rootfs.to_str().ok_or_else(|| Error::field("root.path", "criu takes only UTF-8"))?;
+        options.text(Text::Root, rootfs);
+        options.flag(Flag::RstSibling, true);
+        options.flag(Flag::EvasiveDevices, true);
+        options.flag(Flag::TcpClose, o.tcp_close);
+        for (text, value) in [(Text::LsmProfile, &o.lsm_profile), (Text::LsmMountContext, &o.lsm_mount_context)] {
+            value.iter().for_each(|value| options.text(text, value));
+        }
+        let cgroup = self.state.orlop.cgroup.as_ref();
+        if let Some(path) = cgroup.and_then(|target| target.below().to_str()) {
+            options.cgroup_root(&format!("/{}", path.trim_start_matches('/')));
+        }
+        let mut pass = Vec::new();
+        for (index, kind, fd) in &self.prepared.join {
+            match kind {
+                NamespaceKind::Network | NamespaceKind::Pid => {
+                    options.inherit(external_namespace(*kind), fd.as_raw_fd());
+                    pass.push(fd.as_raw_fd());
+                }
+                _ => {
+                    let path = plan.namespaces.join.iter().find(|(i, ..)| i == index);
+                    let path = path.and_then(|(.., path)| path.to_str());
+                    options.join(kind.proc_name(), path.unwrap_or_default());
+                }
+            }
+        }
+        Ok(pass)
+    }
+
+    /// What there is to do while criu is at work (criu(8), "action scripts").
+    fn serve(&mut self, notice: Notice, init: &RefCell<Option<OwnedFd>>, interrupts: &Interrupts) -> Result<()> {
+        match (notice.name.as_str(), notice.pid, notice.fd) {
+            ("orphan-pts-master", _, Some(master)) => {
+                let console = self.prepared.outputs.console.take();
+                let console = console.ok_or_else(|| Error::new("nobody takes the container's terminal"))?;
+                sys::socket::send_fd(&console, PAYLOAD, master.as_fd())
+                    .map(drop)
+                    .step("cannot send the terminal to the console socket")
+            }
+            ("setup-namespaces", Some(pid), _) => {
+                self.state.init_process_pid = pid;
+                self.hooked = true;
+                host_hooks(&self.prepared.plan, &self.state, interrupts)
+            }
+            ("post-restore", Some(pid), _) => self.take_in(pid).map(|pidfd| drop(init.replace(Some(pidfd)))),
+            _ => Ok(()),
+        }
+    }
+
+    /// They are all there and stand still: is it what was asked for?
+    fn take_in(&mut self, pid: i32) -> Result<OwnedFd> {
+        let prepared = &self.prepared;
+        let pidfd = sys::process::pidfd_open(pid).step("cannot open init's pidfd")?;
+        self.state.set_init(pid, &pidfd)?;
+        let terminal = prepared.plan.process.as_ref().is_some_and(|p| p.terminal);
+        if terminal && prepared.outputs.console.is_some() {
+            return Err(Error::field("process.terminal", "the image has no terminal"));
+        }
+        external::verify(&prepared.plan, pid, &prepared.join, &prepared.procfs)?;
+        if let Some(cgroup) = &mut self.cgroup {
+            if !cgroup.processes()?.contains(&pid) {
+                return Err(Error::new("criu has left init outside of the container's cgroup")
+                    .path(cgroup.path())
+                    .hint("an image made without cgroups takes --manage-cgroups-mode ignore"));
+            }
+            cgroup.inhabited();
+        }
+        self.state.orlop.rdt.as_ref().map_or(Ok(()), |group| group.add(pid))?;
+        self.handle.write_state(&self.state)?;
+        Ok(pidfd)
+    }
+
+    /// It runs: the caller is told.
+    fn settle_restored(&mut self, init: &OwnedFd) -> Result<i32> {
+        let pid = self.state.init_process_pid;
+        if let Err(e) = self.prepared.outputs.announce(pid, init, "standard") {
+            self.prepared.outputs.retract();
+            let _ = kill::end(&self.state);
+            return Err(e);
+        }
+        self.done = true;
+        Ok(pid)
+    }
+}
+
+/// In the process that becomes criu: a mount namespace of its own, in which the
+/// rootfs is a mount. It ends with criu, and nothing of it is ever on the host.
+fn root_as_mount(rootfs: &Path) -> Result<()> {
+    let step = "cannot make the rootfs a mount for criu";
+    private_mounts().step(step)?;
+    let dir = open(rootfs, DIRECTORY | OFlag::O_NOFOLLOW, Mode::empty()).step_at(step, rootfs)?;
+    mount::clone_tree(&dir, true).and_then(|tree| mount::attach(&tree, &dir)).step_at(step, rootfs)
+}
+
+fn private_mounts() -> nix::Result<()> {
+    sys::process::unshare(libc::CLONE_NEWNS as u64)?;
+    let slash = open(c"/", DIRECTORY, Mode::empty())?;
+    mount::set_attr(&slash, 0, 0, libc::MS_SLAVE, true)
+}
+
+/// Makes the mount points that `create` would have made: criu makes none. In a
+/// process and a mount namespace of its own, where bind mounts are as they will
+/// be, so that what is mounted in them has its place there, and every other
+/// filesystem is an empty one, so that its own mount points are nobody's.
+fn make_mount_points(plan: &Plan) -> Result<()> {
+    use crate::init::sync::{Channel, Message};
+    let step = "cannot make the mount points";
+    let (ours, theirs) = Channel::pair()?;
+    match sys::process::fork(0, None).step(step)? {
+        Fork::Child => {
+            drop(ours);
+            let made = private_mounts().step(step).and_then(|()| mount_all(plan));
+            let said = match made {
+                Ok(()) => theirs.send(&Message::Ready),
+                Err(e) => theirs.send(&Message::Failed(Box::new(e))),
+            };
+            sys::process::exit_now(said.is_err().into())
+        }
+        Fork::Parent { pidfd, .. } => {
+            drop(theirs);
+            let said = ours.recv();
+            let _ = sys::process::wait(&pidfd);
+            match said? {
+                Some(Message::Ready) => Ok(()),
+                Some(Message::Failed(e)) => Err(*e),
+                _ => Err(Error::new(step).message("the process that does it has died")),
+            }
+        }
+    }
+}
+
+fn mount_all(plan: &Plan) -> Result<()> {
+    let step = "cannot make the mount point";
+    root_as_mount(&plan.rootfs)?;
+    let dir = open(&plan.rootfs, DIRECTORY | OFlag::O_NOFOLLOW, Mode::empty()).step_at(step, &plan.rootfs)?;
+    let root = Root::new(dir);
+    for m in &plan.mounts {
+        let failed = |e: Error| e.in_field(format!("mounts[{}]", m.index)).path(&m.destination);
+        let tree = match &m.kind {
+            MountKind::Bind { source, .. } if m.copy_symlink && source.is_symlink() => continue,
+            MountKind::Bind { source, .. } => {
+                let flags = OFlag::O_PATH | OFlag::O_CLOEXEC;
+                let flags = if m.src_nofollow { flags | OFlag::O_NOFOLLOW } else { flags };
+                let source = open(source, flags, Mode::empty()).step("cannot open the mount source").map_err(failed)?;
+                mount::clone_tree(&source, false).step(step).map_err(failed)?
+            }
+            MountKind::Fs { .. } | MountKind::Cgroup => {
+                FsContext::open(c"tmpfs").and_then(|fs| fs.mount(0)).step(step).map_err(failed)?
+            }
+            MountKind::Remount => continue,
+        };
+        let is_dir = is_type(&fstat(&tree).step(step).map_err(failed)?, SFlag::S_IFDIR);
+        let create = if is_dir { Create::Dir } else { Create::File };
+        let (to, _) = root.find_or_create(&m.destination, create).step(step).map_err(failed)?;
+        mount::attach(&tree, &to).step(step).map_err(failed)?;
+    }
+    if plan.root_readonly {
+        // Where criu puts the old root, or tries to make a directory in a read-only one.
+        root.find_or_create("/tmp", Create::Dir).step(step).map_err(|e| e.path("/tmp"))?;
+    }
+    Ok(())
+}
