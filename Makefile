@@ -52,6 +52,10 @@ vm:
 test-vm: build vm deb
 	@$(TESTS) CARGO="$(CARGO)" .ci/test.sh vm $(SUITES)
 
+# The same checks of engines on orlop, crun and runc, and what of it differs.
+test-engines: build vm deb
+	@$(TESTS) CARGO="$(CARGO)" .ci/engines.sh $(SUITES)
+
 # The OCI validation programs, built from a checkout of opencontainers/runtime-tools,
 # and run on orlop. SPEC is a checkout of opencontainers/runtime-spec, for its JSON
 # schemas. See docs/conformance.md.
@@ -124,4 +128,4 @@ deb: build pages
 clean:
 	$(CARGO) clean
 
-.PHONY: all build pages demo test vm test-vm validation-suite validate bench bench-vm build-bench check syscall-tables install uninstall deb clean
+.PHONY: all build pages demo test vm test-vm test-engines validation-suite validate bench bench-vm build-bench check syscall-tables install uninstall deb clean

@@ -45,15 +45,13 @@ fn overview(date: &str) -> (String, String) {
 
 fn command(command: Command, date: &str) -> (String, String) {
     let name = format!("orlop-{}", command.get_name());
-    let about = manual::of_command(command.get_name()).or_else(|| manual::titled("Not there yet"));
+    let about = manual::of_command(command.get_name());
+    let about = about.unwrap_or_else(|| panic!("docs/commands.md has no chapter for {name}"));
     let mut page = Page::new(command, &name, date);
-    match about {
-        Some(section) => page.roff(|roff| {
-            roff.control("SH", ["DESCRIPTION"]);
-            section.render(roff);
-        }),
-        None => page.part(Man::render_description_section),
-    }
+    page.roff(|roff| {
+        roff.control("SH", ["DESCRIPTION"]);
+        about.render(roff);
+    });
     page.part(Man::render_options_section);
     manual::titled("Exit status").iter().for_each(|s| page.section(s));
     page.see_also(["orlop(8)"].into_iter());

@@ -129,7 +129,7 @@ pub(super) struct Checkpoint {
     #[command(flatten)]
     pub image: Image,
     /// Leave the container running
-    #[arg(short = 'R', long)]
+    #[arg(long)]
     pub leave_running: bool,
     /// Save memory only and leave the container running
     #[arg(long)]

@@ -66,7 +66,7 @@ const FLAGS: &[(&str, &str)] = &[
     ),
     ("events", "--stats --interval="),
     ("checkpoint", IMAGE),
-    ("checkpoint", "--leave-running -R --pre-dump --status-fd="),
+    ("checkpoint", "--leave-running --pre-dump --status-fd="),
     ("restore", IMAGE),
     (
         "restore",

@@ -2,44 +2,19 @@
 
 mod attacks;
 mod basic;
-mod engines;
 mod options;
 mod without;
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
-use std::sync::OnceLock;
 use std::time::Duration;
 
 use runtime_tests::command::wait_for;
-use runtime_tests::{Case, Cmd, host};
+use runtime_tests::host::criu;
+use runtime_tests::{Case, Cmd};
 
 /// Counts up in memory alone, and says where it is in /count.
 const COUNTER: &str = "i=0; while :; do i=$((i+1)); echo $i > /count.new; mv /count.new /count; sleep 0.1; done";
-
-/// Can it be tried here?
-fn criu() -> Result<(), String> {
-    static READY: OnceLock<()> = OnceLock::new();
-    host::program("criu")?;
-    host::program("iptables-restore")?;
-    READY.get_or_init(|| {
-        if host::vm().is_ok() {
-            without_breakpoints();
-        }
-    });
-    Ok(())
-}
-
-/// In the VM, which may be emulated: criu's hardware breakpoints have the kernel
-/// patch its scheduler, and an emulated processor then runs into the half
-/// patched code (a panic, "int3" in `__schedule`). criu has another way to stop
-/// a process at the right moment. A wrapper, as engines pass no variables on.
-fn without_breakpoints() {
-    let wrapper = "#!/bin/sh\nCRIU_FAULT=130 exec /usr/sbin/criu \"$@\"\n";
-    fs::write("/usr/local/sbin/criu", wrapper).expect("the wrapper");
-    fs::set_permissions("/usr/local/sbin/criu", fs::Permissions::from_mode(0o755)).expect("its mode");
-}
 
 /// What takes a while under emulation.
 fn patient(cmd: Cmd) -> Cmd {

@@ -2,6 +2,7 @@
 //! with each cgroup manager, and with the security profiles that are their
 //! default. Only in the VM: engines change the machine they run on.
 
+mod checkpoint;
 mod containerd;
 mod docker;
 mod identities;

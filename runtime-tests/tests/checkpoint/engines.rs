@@ -1,1 +1,0 @@
-//! podman and containerd save and restore on the runtime.
