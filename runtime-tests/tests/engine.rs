@@ -172,14 +172,6 @@ fn help_everywhere() {
 }
 
 #[test]
-fn checkpoint_help_says_that_there_is_none() {
-    // podman takes exit 0 of `checkpoint --help` as support for checkpoints.
-    let c = Case::new();
-    let out = c.bare().args(["checkpoint", "--help"]).go().exits(1);
-    assert!(out.stderr.contains("not there yet"), "{}", out.stderr);
-}
-
-#[test]
 fn features_document() {
     let c = Case::new();
     let out = c.bare().arg("features").go().ok();
@@ -221,18 +213,6 @@ fn spec_makes_a_config_that_runs() {
     c.set("/process/terminal", false).sh("echo fine");
     c.env(&format!("{}={}", leaks::MARK, c.id));
     assert_eq!(c.run().ok().text(), "fine");
-}
-
-#[test]
-fn not_there_yet_is_said() {
-    let c = Case::started();
-    for args in
-        [vec!["checkpoint", "--image-path", "/tmp/x", &c.id], vec!["restore", "--image-path", "/tmp/x", "another"]]
-    {
-        let out = c.orlop(&args).go().exits(1);
-        assert!(out.stderr.contains(args[0]) && out.stderr.contains("not"), "{}", out.stderr);
-    }
-    c.delete();
 }
 
 #[test]

@@ -5,7 +5,6 @@
 //! namespace where the rootfs is a mount; before they run again what it made
 //! is compared with the config (`external.rs`).
 
-use std::cell::RefCell;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::path::{Path, PathBuf};
 
@@ -123,17 +122,42 @@ impl Making {
         mut options: Options,
         interrupts: &Interrupts,
     ) -> Result<OwnedFd> {
-        let Tools { program, images, stdio } = tools;
         self.make_groups(rt, interrupts)?;
         let plan = &self.prepared.plan;
         make_mount_points(plan)?;
         let mut pass = self.describe(&mut options, o)?;
-        pass.extend(images.fds().into_iter().chain(stdio.iter().map(AsRawFd::as_raw_fd)));
+        pass.extend(tools.images.fds().into_iter().chain(tools.stdio.iter().map(AsRawFd::as_raw_fd)));
         if let Some(cgroup) = &mut self.cgroup {
             cgroup.configure(&self.prepared.plan.cgroup).map_err(|e| interrupts.explain(e))?;
         }
-        // Left alone by criu, they all stay where it is.
-        let cgroup = self.cgroup.as_ref().filter(|_| o.image.cgroups == CgroupsMode::Ignore);
+        let criu = self.start_criu(o, tools, &mut options, &pass)?;
+        let mut init = None;
+        let asked = criu.ask(
+            Action::Restore,
+            &options,
+            |socket| interrupts.wait_for(socket),
+            |notice| self.serve(notice, &mut init, interrupts),
+        );
+        match (asked, init) {
+            (Ok(_), Some(init)) => {
+                criu.end();
+                Ok(init)
+            }
+            (asked, init) => {
+                criu.abandon();
+                if let Some(init) = init {
+                    let _ = sys::process::pidfd_kill(&init, libc::SIGKILL);
+                    let _ = sys::process::wait_exit(&init, 10_000);
+                }
+                let _ = kill::end(&self.state);
+                let e = asked.err().unwrap_or_else(|| Error::new("criu has not said which process is init"));
+                Err(tools.images.explain(interrupts.explain(e), STEP))
+            }
+        }
+    }
+
+    /// criu, in a mount namespace with all that it is to mount.
+    fn start_criu(&self, o: &RestoreOptions, tools: &Tools, options: &mut Options, pass: &[RawFd]) -> Result<Criu> {
         let plan = &self.prepared.plan;
         let notify = notify::for_restored(&self.handle, plan)?;
         let stands = external::on_host(plan, &notify);
@@ -142,7 +166,9 @@ impl Making {
             let place = place.to_str().ok_or_else(|| Error::new("criu takes only UTF-8").path(&place))?;
             options.external_mount(&stand.name, place);
         }
-        let criu = Criu::start(program, cgroup.map(|cgroup| cgroup.fd()), &pass, || {
+        // Left alone by criu, they all stay where it is.
+        let cgroup = self.cgroup.as_ref().filter(|_| o.image.cgroups == CgroupsMode::Ignore);
+        Criu::start(&tools.program, cgroup.map(|cgroup| cgroup.fd()), pass, || {
             if cgroup.is_some() && plan.namespaces.is_new(NamespaceKind::Cgroup) {
                 // Which criu then leaves alone as well.
                 sys::process::unshare(libc::CLONE_NEWCGROUP as u64).step("cannot make the cgroup namespace")?;
@@ -150,31 +176,9 @@ impl Making {
             // Nobody is left who could be told, nor undo it.
             sys::ids::set_parent_death_signal(libc::SIGKILL).step(STEP)?;
             root_as_mount(&plan.rootfs)?;
-            images.open_again()?;
+            tools.images.open_again()?;
             external::stage(&stands, self.handle.path(), &self.prepared.procfs)
-        })?;
-        let init = RefCell::new(None);
-        let asked = criu.ask(
-            Action::Restore,
-            &options,
-            |socket| interrupts.wait_for(socket),
-            |notice| self.serve(notice, &init, interrupts),
-        );
-        let done = asked.and_then(|_| match init.take() {
-            Some(init) => Ok(init),
-            None => Err(Error::new("criu has not said which process is init")),
-        });
-        match done {
-            Ok(init) => {
-                criu.end();
-                Ok(init)
-            }
-            Err(e) => {
-                drop(criu);
-                let _ = kill::end(&self.state);
-                Err(images.explain(interrupts.explain(e), STEP))
-            }
-        }
+        })
     }
 
     /// What criu is told of the container; the fds it needs for it.
@@ -210,7 +214,7 @@ impl Making {
     }
 
     /// What there is to do while criu is at work (criu(8), "action scripts").
-    fn serve(&mut self, notice: Notice, init: &RefCell<Option<OwnedFd>>, interrupts: &Interrupts) -> Result<()> {
+    fn serve(&mut self, notice: Notice, init: &mut Option<OwnedFd>, interrupts: &Interrupts) -> Result<()> {
         match (notice.name.as_str(), notice.pid, notice.fd) {
             ("orphan-pts-master", _, Some(master)) => {
                 let console = self.prepared.outputs.console.take();
@@ -220,11 +224,12 @@ impl Making {
                     .step("cannot send the terminal to the console socket")
             }
             ("setup-namespaces", Some(pid), _) => {
+                *init = Some(sys::process::pidfd_open(pid).step("cannot open init's pidfd")?);
                 self.state.init_process_pid = pid;
                 self.hooked = true;
                 host_hooks(&self.prepared.plan, &self.state, interrupts)
             }
-            ("post-restore", Some(pid), _) => self.take_in(pid).map(|pidfd| drop(init.replace(Some(pidfd)))),
+            ("post-restore", Some(pid), _) => self.take_in(pid).map(|pidfd| drop(init.replace(pidfd))),
             _ => Ok(()),
         }
     }

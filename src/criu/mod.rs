@@ -27,6 +27,8 @@ pub use message::{Action, Feature, Flag, Number, Options, Response, Text};
 const MAX_MESSAGE: usize = 64 * 1024;
 /// Complaints that fit into one line of ours.
 const MAX_COMPLAINTS: usize = 4;
+/// Milliseconds it has to undo what it has done.
+const ABANDONED_FOR: u16 = 10_000;
 /// Where programs are where no `PATH` says so.
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
@@ -169,6 +171,13 @@ impl Criu {
         // What it waits for, if it waits for another request.
         let _ = nix::sys::socket::shutdown(self.socket.as_raw_fd(), nix::sys::socket::Shutdown::Both);
         let _ = sys::process::wait(&self.pidfd);
+    }
+
+    /// Has it undo what it has done, as far as it comes: that nobody listens
+    /// any more is a failure for it. Killed, it could leave half made processes.
+    pub fn abandon(self) {
+        let _ = nix::sys::socket::shutdown(self.socket.as_raw_fd(), nix::sys::socket::Shutdown::Both);
+        let _ = sys::process::wait_exit(&self.pidfd, ABANDONED_FOR);
     }
 
     fn send(&self, bytes: &[u8]) -> Result<()> {

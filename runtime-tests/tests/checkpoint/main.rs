@@ -2,6 +2,7 @@
 
 mod attacks;
 mod basic;
+mod mounts;
 mod options;
 mod without;
 
