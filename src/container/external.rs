@@ -20,31 +20,39 @@ use nix::sys::statvfs::{FsFlags, fstatvfs};
 
 use super::namespaces::{directory, inode};
 use crate::error::{Error, Result, Step};
-use crate::init::userns;
-use crate::spec::plan::{Device, IdMaps, Mount, MountAttr, MountKind, NamespaceKind, Plan};
-use crate::sys::mount::{self, FsContext, mount_identity};
-use crate::sys::path::{Create, Root, is_type};
+use crate::spec::plan::{Device, Mount, MountKind, NamespaceKind, Plan};
+use crate::sys::mount::mount_identity;
+use crate::sys::path::{Root, is_type};
 use crate::sys::procfs::Procfs;
 
 /// The name of what masks files.
-const MASK: &str = "mask";
-/// What it is.
-const NULL: &str = "/dev/null";
+pub const MASK: &str = "mask";
 
-/// A bind mount of the config.
-struct Bind<'a> {
-    mount: &'a Mount,
-    source: &'a Path,
+/// A mount of the config that is the host's.
+#[derive(Debug, Clone, Copy)]
+pub struct Bind<'a> {
+    /// As the config has it.
+    pub mount: &'a Mount,
+    /// Where it is on the host.
+    pub source: &'a Path,
+    /// With all that is mounted in it.
+    pub recursive: bool,
 }
 
 impl Bind<'_> {
     /// The same in an image and in the config it is restored with, if index and destination are.
-    fn name(&self) -> String {
+    pub fn name(&self) -> String {
         format!("mount-{}-{}", self.mount.index, plain(&self.mount.destination))
     }
 
-    fn field(&self) -> String {
+    /// JSON path.
+    pub fn field(&self) -> String {
         format!("mounts[{}]", self.mount.index)
+    }
+
+    /// The name of what is mounted in it, at a path relative to it.
+    pub fn name_inside(&self, relative: &Path) -> String {
+        format!("{}+{}", self.name(), plain(&relative.to_string_lossy()))
     }
 
     fn source(&self) -> Result<FileStat> {
@@ -66,16 +74,28 @@ fn plain(path: &str) -> String {
     path.bytes().map(byte).collect()
 }
 
-fn device_name(device: &Device) -> String {
+/// The name of a device that was bound.
+pub fn device_name(device: &Device) -> String {
     format!("device-{}", plain(&device.path))
 }
 
-/// The bind mounts of the config. A source that was copied as a symlink has none.
-fn binds(mounts: &[Mount]) -> impl Iterator<Item = Bind<'_>> {
-    mounts.iter().filter_map(|mount| match &mount.kind {
-        MountKind::Bind { source, .. } if !(mount.copy_symlink && source.is_symlink()) => Some(Bind { mount, source }),
+/// The mounts of the host's in a list: binds, but for a source that was copied
+/// as a symlink; and the cgroup hierarchy without a namespace of its own, `own_cgroups`.
+pub fn binds(mounts: &[Mount], own_cgroups: bool) -> impl Iterator<Item = Bind<'_>> {
+    mounts.iter().filter_map(move |mount| match &mount.kind {
+        MountKind::Bind { source, recursive } if !(mount.copy_symlink && source.is_symlink()) => {
+            Some(Bind { mount, source, recursive: *recursive })
+        }
+        MountKind::Cgroup if !own_cgroups => {
+            Some(Bind { mount, source: crate::cgroup::mount_point()?, recursive: false })
+        }
         _ => None,
     })
+}
+
+/// All of the config's.
+pub fn of_plan(plan: &Plan) -> impl Iterator<Item = Bind<'_>> {
+    binds(&plan.mounts, plan.namespaces.is_new(NamespaceKind::Cgroup))
 }
 
 /// The mount points of a running container that are external, with their names;
@@ -86,11 +106,22 @@ fn binds(mounts: &[Mount]) -> impl Iterator<Item = Bind<'_>> {
 pub fn of_container(plan: &Plan, added: &Mount, pid: i32, proc: &Procfs) -> Result<Vec<(String, String)>> {
     let there = There::open(pid, proc)?;
     let mut found = Vec::new();
-    for bind in binds(&plan.mounts) {
+    for bind in of_plan(plan) {
         let place = there.bound(&bind).map_err(|e| e.in_field(bind.field()).path(&bind.mount.destination))?;
         found.push((place, bind.name()));
     }
-    for bind in binds(std::slice::from_ref(added)) {
+    let mut inside = Vec::new();
+    for (bind, (place, _)) in of_plan(plan).zip(&found).filter(|(bind, _)| bind.recursive) {
+        let below = there.points.iter().filter_map(|(_, point)| Some((point, point.strip_prefix(place).ok()?)));
+        for (point, relative) in below.filter(|(_, relative)| !relative.as_os_str().is_empty()) {
+            // What the config has there has a name already, or is the container's own.
+            let configured = plan.mounts.iter().map(|m| &m.destination);
+            let own = configured.chain(&plan.masked_paths).chain(&plan.readonly_paths).any(|p| Path::new(p) == point);
+            inside.extend(point.to_str().filter(|_| !own).map(|p| (p.to_owned(), bind.name_inside(relative))));
+        }
+    }
+    found.extend(inside);
+    for bind in binds(std::slice::from_ref(added), true) {
         found.extend(there.bound(&bind).ok().map(|place| (place, bind.name())));
     }
     for device in &plan.devices {
@@ -111,106 +142,6 @@ pub fn of_container(plan: &Plan, added: &Mount, pid: i32, proc: &Procfs) -> Resu
     found.sort();
     found.dedup_by(|a, b| a.0 == b.0);
     Ok(found)
-}
-
-/// What of the host's a name in an image stands for.
-#[derive(Debug)]
-pub struct Stand<'a> {
-    /// The name.
-    pub name: String,
-    /// JSON path, for messages.
-    field: String,
-    source: &'a Path,
-    nofollow: bool,
-    attr: MountAttr,
-    maps: Option<&'a IdMaps>,
-    /// The config may name what this host has not.
-    optional: bool,
-}
-
-/// All that an image may ask for; `added` is a mount that the config does not have.
-pub fn on_host<'a>(plan: &'a Plan, added: &'a Mount) -> Vec<Stand<'a>> {
-    let plain = |name, field, source, attr, optional| Stand {
-        name,
-        field,
-        source,
-        nofollow: false,
-        attr: MountAttr { set: attr, clear: 0 },
-        maps: None,
-        optional,
-    };
-    let inert = libc::MOUNT_ATTR_RDONLY | libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NOEXEC;
-    let mut all = vec![plain(MASK.to_owned(), "linux.maskedPaths".to_owned(), Path::new(NULL), inert, false)];
-    all.extend(binds(&plan.mounts).chain(binds(std::slice::from_ref(added))).map(|bind| Stand {
-        name: bind.name(),
-        field: format!("{}.source", bind.field()),
-        source: bind.source,
-        nofollow: bind.mount.src_nofollow,
-        attr: MountAttr {
-            set: bind.mount.attr.set | bind.mount.recursive_attr.set,
-            clear: bind.mount.attr.clear | bind.mount.recursive_attr.clear,
-        },
-        maps: bind.mount.id_map.as_ref().map(|id_map| id_map.maps.as_ref().unwrap_or(&plan.ids)),
-        optional: false,
-    }));
-    let field = |device: &Device| device.index.map_or("default device".to_owned(), |i| format!("linux.devices[{i}]"));
-    let devices = plan.devices.iter();
-    all.extend(devices.map(|d| plain(device_name(d), field(d), Path::new(&d.path), 0, true)));
-    all
-}
-
-/// Where [`stage`] puts them: by their number, in the state directory.
-pub fn staged(directory: &Path, number: usize) -> PathBuf {
-    directory.join(number.to_string())
-}
-
-/// Binds them all into a tmpfs over `directory`, with the attributes and ids
-/// that they are to have in the container: in the mount namespace of the
-/// process that becomes criu, and so nowhere else.
-///
-/// criu 4.2 binds what it is given and leaves out to make it read-only where
-/// another mount of the same filesystem is so already. And it knows no
-/// id-mapped mounts, but what it clones stays one.
-///
-/// # Errors
-/// Names the field, the source and the errno.
-pub fn stage(all: &[Stand<'_>], directory: &Path, proc: &Procfs) -> Result<()> {
-    let step = "cannot bind for criu";
-    let trees = all.iter().map(|stand| stand.tree(proc).map_err(|e| e.in_field(&stand.field).path(stand.source)));
-    let trees = trees.collect::<Result<Vec<_>>>()?;
-    let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
-    let onto = open(directory, flags, Mode::empty()).step_at(step, directory)?;
-    let tmpfs = FsContext::open(c"tmpfs").and_then(|fs| fs.mount(0)).step(step)?;
-    mount::attach(&tmpfs, &onto).step_at(step, directory)?;
-    let root = Root::new(tmpfs);
-    for (number, tree) in trees.iter().enumerate() {
-        let Some(tree) = tree else { continue };
-        let is_dir = is_type(&fstat(tree).step(step)?, SFlag::S_IFDIR);
-        let create = if is_dir { Create::Dir } else { Create::File };
-        let (to, _) = root.find_or_create(&number.to_string(), create).step(step)?;
-        mount::attach(tree, &to).step(step)?;
-    }
-    Ok(())
-}
-
-impl Stand<'_> {
-    /// A clone of the source, attached nowhere.
-    fn tree(&self, proc: &Procfs) -> Result<Option<OwnedFd>> {
-        let step = "cannot bind for criu";
-        let nofollow = if self.nofollow { OFlag::O_NOFOLLOW } else { OFlag::empty() };
-        let source = match open(self.source, OFlag::O_PATH | OFlag::O_CLOEXEC | nofollow, Mode::empty()) {
-            Err(_) if self.optional => return Ok(None),
-            opened => opened.step(step)?,
-        };
-        let tree = mount::clone_tree(&source, false).step(step)?;
-        if let Some(maps) = self.maps {
-            mount::set_id_map(&tree, userns::with_maps(maps, proc)?, false).step(step)?;
-        }
-        if !self.attr.is_empty() {
-            mount::set_attr(&tree, self.attr.set, self.attr.clear, 0, false).step(step)?;
-        }
-        Ok(Some(tree))
-    }
 }
 
 /// Is what was restored what the config says? Before it runs.
@@ -234,7 +165,7 @@ pub fn verify(plan: &Plan, pid: i32, join: &[(usize, NamespaceKind, OwnedFd)], p
         }
     }
     let there = There::open(pid, proc)?;
-    for bind in binds(&plan.mounts) {
+    for bind in of_plan(plan) {
         let place = there.bound(&bind).and_then(|_| there.protected(&bind));
         place.map_err(|e| e.during(step).in_field(bind.field()).path(&bind.mount.destination))?;
     }
@@ -294,7 +225,7 @@ impl There {
 }
 
 /// Ids and mount points of a `mountinfo` (proc_pid_mountinfo(5)).
-fn mount_points(table: &[u8]) -> Vec<(u64, PathBuf)> {
+pub fn mount_points(table: &[u8]) -> Vec<(u64, PathBuf)> {
     let line = |line: &[u8]| {
         let mut words = line.split(|b| *b == b' ');
         let id = std::str::from_utf8(words.next()?).ok()?.parse().ok()?;

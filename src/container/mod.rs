@@ -35,6 +35,7 @@ mod prepare;
 pub mod protect;
 mod restore;
 mod rootless;
+mod stage;
 mod start;
 mod state;
 mod update;

@@ -9,7 +9,7 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::path::{Path, PathBuf};
 
 use nix::fcntl::{OFlag, open};
-use nix::sys::stat::{Mode, SFlag, fstat};
+use nix::sys::stat::Mode;
 
 use super::checkpoint::{external_namespace, needs_root};
 use super::create::{console_pair, host_hooks};
@@ -18,7 +18,7 @@ use super::images::Images;
 use super::launch::{InheritedFds, Interrupts};
 use super::making::{Making, WaitFor};
 use super::prepare::Prepared;
-use super::{CgroupsMode, RestoreOptions, Runtime, delete, external, kill, notify};
+use super::{CgroupsMode, RestoreOptions, Runtime, delete, external, kill, notify, stage};
 use crate::criu::{self, Action, Criu, Flag, Notice, Options, Text};
 use crate::error::{Error, Result, Step};
 use crate::init::console::PAYLOAD;
@@ -27,7 +27,7 @@ use crate::spec::CRIU_CONFIG;
 use crate::spec::plan::{MountKind, NamespaceKind, Plan};
 use crate::sys;
 use crate::sys::mount::{self, FsContext};
-use crate::sys::path::{Create, Root, is_type};
+use crate::sys::path::{Create, Root};
 use crate::sys::process::Fork;
 
 const STEP: &str = "cannot restore the container";
@@ -160,11 +160,9 @@ impl Making {
     fn start_criu(&self, o: &RestoreOptions, tools: &Tools, options: &mut Options, pass: &[RawFd]) -> Result<Criu> {
         let plan = &self.prepared.plan;
         let notify = notify::for_restored(&self.handle, plan)?;
-        let stands = external::on_host(plan, &notify);
+        let stands = stage::stands(plan, &notify, &self.prepared.procfs)?;
         for (number, stand) in stands.iter().enumerate() {
-            let place = external::staged(self.handle.path(), number);
-            let place = place.to_str().ok_or_else(|| Error::new("criu takes only UTF-8").path(&place))?;
-            options.external_mount(&stand.name, place);
+            options.external_mount(&stand.name, &stand.place(self.handle.path(), number)?);
         }
         // Left alone by criu, they all stay where it is.
         let cgroup = self.cgroup.as_ref().filter(|_| o.image.cgroups == CgroupsMode::Ignore);
@@ -177,7 +175,7 @@ impl Making {
             sys::ids::set_parent_death_signal(libc::SIGKILL).step(STEP)?;
             root_as_mount(&plan.rootfs)?;
             tools.images.open_again()?;
-            external::stage(&stands, self.handle.path(), &self.prepared.procfs)
+            stage::stage(&stands, self.handle.path(), &self.prepared.procfs)
         })
     }
 
@@ -336,8 +334,7 @@ fn mount_all(plan: &Plan) -> Result<()> {
             }
             MountKind::Remount => continue,
         };
-        let is_dir = is_type(&fstat(&tree).step(step).map_err(failed)?, SFlag::S_IFDIR);
-        let create = if is_dir { Create::Dir } else { Create::File };
+        let create = Create::like(&tree).step(step).map_err(failed)?;
         let (to, _) = root.find_or_create(&m.destination, create).step(step).map_err(failed)?;
         mount::attach(&tree, &to).step(step).map_err(failed)?;
     }

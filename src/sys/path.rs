@@ -31,6 +31,16 @@ pub enum Create {
     File,
 }
 
+impl Create {
+    /// What a mount of this can be attached to.
+    ///
+    /// # Errors
+    /// The errno of fstat(2).
+    pub fn like(fd: impl AsFd) -> nix::Result<Self> {
+        Ok(if is_type(&fstat(fd)?, SFlag::S_IFDIR) { Self::Dir } else { Self::File })
+    }
+}
+
 /// A directory that acts as `/` for everything resolved through it.
 #[derive(Debug)]
 pub struct Root(OwnedFd);
