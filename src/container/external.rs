@@ -1,8 +1,8 @@
 //! Mounts that are the host's and not the container's own: criu saves where
 //! they are and a name for each, and on restore asks what has that name.
 //!
-//! The name is the mount's place in the config, never a path that the image or
-//! the container could bend (CVE-2026-119101, CVE-2026-115520, CVE-2026-119614):
+//! The name is the destination as the config has it, never a path that the image
+//! or the container could bend (CVE-2026-119101, CVE-2026-115520, CVE-2026-119614):
 //! - where a mount is, the kernel says, and that what is there is what the
 //!   config bound, its device and inode say;
 //! - on restore the config says what is bound, and before anything runs it is
@@ -40,9 +40,10 @@ pub struct Bind<'a> {
 }
 
 impl Bind<'_> {
-    /// The same in an image and in the config it is restored with, if index and destination are.
+    /// The same in an image and in the config it is restored with, whatever the
+    /// order there: podman's differs each time.
     pub fn name(&self) -> String {
-        format!("mount-{}-{}", self.mount.index, plain(&self.mount.destination))
+        format!("mount-{}", plain(&self.mount.destination))
     }
 
     /// JSON path.
