@@ -11,6 +11,8 @@ use nix::fcntl::{FcntlArg, OFlag, fcntl};
 
 use super::handle::{Handle, open_cgroup};
 use super::images::Images;
+use super::restore::{private_mounts, set_yard};
+use super::stage::stage;
 use super::state::{State, Status};
 use super::{CheckpointOptions, Runtime, delete, external, notify};
 use crate::criu::{self, Action, Criu, Feature, Flag, Number, Options, Text};
@@ -47,7 +49,13 @@ pub fn checkpoint(rt: &Runtime, o: &CheckpointOptions) -> Result<()> {
     if !o.pre_dump {
         images.write_descriptors(&state.external_descriptors)?;
     }
-    let criu = Criu::start(&program, None, &images.fds(), || Ok(()))?;
+    let proc = Procfs::open().step_at("cannot open procfs", "/proc")?;
+    set_yard(&mut options, handle.path(), &proc)?;
+    let criu = Criu::start(&program, None, &images.fds(), || {
+        private_mounts().step(STEP)?;
+        images.open_again()?;
+        stage(&[], handle.path(), &proc)
+    })?;
     let action = if o.pre_dump { Action::PreDump } else { Action::Dump };
     let mut status_fd = status_fd;
     let asked = criu.ask(

@@ -29,6 +29,7 @@ use crate::sys;
 use crate::sys::mount::{self, FsContext};
 use crate::sys::path::{Create, Root};
 use crate::sys::process::Fork;
+use crate::sys::procfs::Procfs;
 
 const STEP: &str = "cannot restore the container";
 const DIRECTORY: OFlag = OFlag::O_PATH.union(OFlag::O_DIRECTORY).union(OFlag::O_CLOEXEC);
@@ -164,6 +165,7 @@ impl Making {
         for (number, stand) in stands.iter().enumerate() {
             options.external_mount(&stand.name, &stand.place(self.handle.path(), number)?);
         }
+        set_yard(options, self.handle.path(), &self.prepared.procfs)?;
         // Left alone by criu, they all stay where it is.
         let cgroup = self.cgroup.as_ref().filter(|_| o.image.cgroups == CgroupsMode::Ignore);
         Criu::start(&tools.program, cgroup.map(|cgroup| cgroup.fd()), pass, || {
@@ -277,7 +279,22 @@ fn root_as_mount(rootfs: &Path) -> Result<()> {
     mount::clone_tree(&dir, true).and_then(|tree| mount::attach(&tree, &dir)).step_at(step, rootfs)
 }
 
-fn private_mounts() -> nix::Result<()> {
+/// Tells criu where the cgroup hierarchy will be staged.
+///
+/// # Errors
+/// For a path that is not UTF-8.
+pub fn set_yard(options: &mut Options, directory: &Path, proc: &Procfs) -> Result<()> {
+    let Some(yard) = stage::yard(directory, proc) else { return Ok(()) };
+    let text = yard.to_str().ok_or_else(|| Error::new("criu takes only UTF-8").path(&yard))?;
+    options.text(Text::CgroupYard, text);
+    Ok(())
+}
+
+/// A mount namespace of its own, slave of the one before.
+///
+/// # Errors
+/// The errno of unshare(2) or mount_setattr(2).
+pub fn private_mounts() -> nix::Result<()> {
     sys::process::unshare(libc::CLONE_NEWNS as u64)?;
     let slash = open(c"/", DIRECTORY, Mode::empty())?;
     mount::set_attr(&slash, 0, 0, libc::MS_SLAVE, true)

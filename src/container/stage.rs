@@ -14,6 +14,7 @@ use nix::fcntl::{OFlag, open};
 use nix::sys::stat::Mode;
 
 use super::external::{self, Bind, MASK, device_name, mount_points};
+use crate::cgroup;
 use crate::error::{Error, Result, Step};
 use crate::init::userns;
 use crate::spec::plan::{Device, IdMaps, Mount, MountAttr, NamespaceKind, Plan};
@@ -21,6 +22,8 @@ use crate::sys::mount::{self, FsContext, mount_identity};
 use crate::sys::path::{Create, Root};
 use crate::sys::procfs::Procfs;
 
+/// The name of the directory for the cgroup hierarchy.
+const YARD: &str = "yard";
 /// What masks files.
 const NULL: &str = "/dev/null";
 const INERT: u64 = libc::MOUNT_ATTR_RDONLY | libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NOEXEC;
@@ -132,8 +135,19 @@ pub fn stands<'a>(plan: &'a Plan, added: &'a Mount, proc: &Procfs) -> Result<Vec
     Ok(all)
 }
 
-/// Binds them all into a tmpfs over `directory`: in the mount namespace of the
-/// process that becomes criu, and so nowhere else.
+/// Where criu finds the cgroup hierarchy, for its option of that name; none
+/// where there are others of v1, all of which it would want there.
+///
+/// Mounting it itself, criu (4.2) resets the options of the host's own mount:
+/// without `nsdelegate` a container may change its own limits.
+pub fn yard(directory: &Path, proc: &Procfs) -> Option<PathBuf> {
+    let hierarchies = proc.read(c"self/cgroup").ok()?;
+    let only_v2 = hierarchies.starts_with(b"0::") && hierarchies.iter().filter(|b| **b == b'\n').count() == 1;
+    (only_v2 && cgroup::mount_point().is_some()).then(|| directory.join(YARD))
+}
+
+/// Binds them all into a tmpfs over `directory`, and the cgroup hierarchy: in
+/// the mount namespace of the process that becomes criu, and so nowhere else.
 ///
 /// # Errors
 /// Names the field, the mount and the errno.
@@ -144,10 +158,19 @@ pub fn stage(all: &[Stand<'_>], directory: &Path, proc: &Procfs) -> Result<()> {
     let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
     let onto = open(directory, flags, Mode::empty()).step_at(step, directory)?;
     let tmpfs = FsContext::open(c"tmpfs").and_then(|fs| fs.mount(0)).step(step)?;
+    let hierarchy = match (yard(directory, proc), cgroup::mount_point()) {
+        (Some(_), Some(mount)) => {
+            Some(open(mount, flags, Mode::empty()).and_then(|fd| mount::clone_tree(fd, false)).step_at(step, mount)?)
+        }
+        _ => None,
+    };
     mount::attach(&tmpfs, &onto).step_at(step, directory)?;
     let root = Root::new(tmpfs);
-    for (number, tree) in trees.iter().enumerate() {
-        let (to, _) = root.find_or_create(&number.to_string(), Create::like(tree).step(step)?).step(step)?;
+    let places = trees.iter().enumerate().map(|(number, tree)| (number.to_string(), tree));
+    // As criu names it in there.
+    let places = places.chain(hierarchy.iter().map(|tree| (format!("{YARD}/unified"), tree)));
+    for (place, tree) in places {
+        let (to, _) = root.find_or_create(&place, Create::like(tree).step(step)?).step(step)?;
         mount::attach(tree, &to).step(step)?;
     }
     Ok(())

@@ -64,6 +64,7 @@ pub enum Text {
     FreezeCgroup = 44,
     ConfigFile = 51,
     LsmProfile = 53,
+    CgroupYard = 60,
     LsmMountContext = 63,
 }
 

@@ -120,7 +120,14 @@ fn an_image_that_writes_where_the_config_does_not() {
     counting(&mut c);
     checkpoint(&c, &[]).go().ok();
     c.set("/mounts/7/options", json!(["bind", "ro"]));
-    restore(&c, &[]).go().fails_with(&["mounts[7]", "/two", "writable"]);
+    let out = restore(&c, &[]).go();
+    if out.code() == 0 {
+        // criu has left it as it was given it, because of another mount of that filesystem.
+        c.exec(&[], &["touch", "/two/x"]).go().exits(1).says(&["Read-only file system"]);
+        c.delete();
+        return;
+    }
+    out.fails_with(&["mounts[7]", "/two", "writable"]);
     assert_gone(&c);
 }
 

@@ -194,6 +194,28 @@ fn with_a_user_namespace() {
     c.delete();
 }
 
+/// criu mounts the hierarchy for itself if it is let, without the options it has.
+#[test]
+fn the_hosts_cgroups_keep_their_options() {
+    require!(criu());
+    let options = || {
+        let text = fs::read_to_string("/proc/self/mountinfo").unwrap();
+        let line = text.lines().find(|l| l.contains(" - cgroup2 ")).unwrap().to_owned();
+        line.split(" - ").nth(1).unwrap().to_owned()
+    };
+    let before = options();
+    if !before.contains("nsdelegate") {
+        runtime_tests::skip!("the host's cgroup mount has no options to lose: {before}");
+    }
+    let mut c = Case::new();
+    counting(&mut c);
+    checkpoint(&c, &[]).go().ok();
+    assert_eq!(options(), before);
+    restore(&c, &[]).go().ok();
+    assert_eq!(options(), before);
+    c.delete();
+}
+
 /// As in a pod: what is not the container's own is neither saved nor made anew.
 #[test]
 fn a_network_namespace_by_path_stays() {
