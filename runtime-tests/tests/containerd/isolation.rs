@@ -1,7 +1,7 @@
 //! What a container may do: profiles, capabilities, users, file systems.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
 
 use runtime_tests::engines::{DOCKERS, Manager, Profile, offered};
 use runtime_tests::{Case, Value, host, json, require, sys};
@@ -17,6 +17,11 @@ const LOCALHOST: u32 = 2;
 
 fn profile(kind: u32) -> Value {
     json!({ "profile_type": kind })
+}
+
+/// What `probe report` has said.
+fn report(text: &str) -> Value {
+    serde_json::from_str(text.trim()).expect("a report")
 }
 
 #[test]
@@ -71,8 +76,6 @@ fn rights_are_those_asked_for() {
     let _turn = turn();
     let c = Case::new();
     let pod = PodConfig::new(&c, Manager::Cgroupfs).host_network().run();
-    let report = |text: &str| -> Value { serde_json::from_str(text.trim()).expect("a report") };
-
     let trimmed = |name| {
         let caps = json!({ "add_capabilities": ["SYS_TIME"], "drop_capabilities": ["CHOWN", "NET_RAW"] });
         pod.container(name).security("capabilities", caps).security("no_new_privs", true)
@@ -88,7 +91,15 @@ fn rights_are_those_asked_for() {
         assert_eq!(said["no_new_privs"], true);
     }
     one.end();
+    pod.end();
+}
 
+#[test]
+fn users_are_those_asked_for() {
+    require!(offered(Manager::Cgroupfs));
+    let _turn = turn();
+    let c = Case::new();
+    let pod = PodConfig::new(&c, Manager::Cgroupfs).host_network().run();
     let user = pod.container("user").security("run_as_user", json!({ "value": 1000 }));
     let user =
         user.security("run_as_group", json!({ "value": 1001 })).security("supplemental_groups", json!([7, 8])).start();
@@ -102,7 +113,15 @@ fn rights_are_those_asked_for() {
     user.end();
     let named = pod.container("named").security("run_as_username", "user").sh("id -u; id -g").run().ok();
     assert_eq!(named, "1000\n1000\n");
+    pod.end();
+}
 
+#[test]
+fn what_is_read_only_or_masked() {
+    require!(offered(Manager::Cgroupfs));
+    let _turn = turn();
+    let c = Case::new();
+    let pod = PodConfig::new(&c, Manager::Cgroupfs).host_network().run();
     let fixed =
         pod.container("fixed").security("readonly_rootfs", true).sh("touch /file 2>&1; touch /dev/shm/x && echo shm");
     assert_eq!(fixed.run().ok(), "touch: /file: Read-only file system\nshm\n");
@@ -157,54 +176,82 @@ fn a_device_of_the_nodes_is_made() {
     pod.end();
 }
 
+/// A volume in which something else is mounted; both are shared.
+struct Volume(PathBuf);
+
+impl Volume {
+    fn new(c: &Case) -> Self {
+        let (outer, inner) = (c.dir.join("volume"), c.dir.join("volume/inner"));
+        fs::create_dir_all(&inner).expect("a volume");
+        fs::write(outer.join("file"), "text\n").expect("a file");
+        sys::mount(outer.to_str().expect("a path"), &outer, "none", libc::MS_BIND, "").expect("a mount");
+        sys::mount("none", &outer, "", libc::MS_SHARED, "").expect("shared");
+        sys::mount("tmpfs", &inner, "tmpfs", 0, "size=1m").expect("a tmpfs");
+        Self(outer)
+    }
+
+    /// In a container, as `more` says.
+    fn at(&self, path: &str, more: &[(&str, Value)]) -> Value {
+        let mut mount = json!({ "container_path": path, "host_path": self.0 });
+        more.iter().for_each(|(name, value)| mount[*name] = value.clone());
+        mount
+    }
+}
+
+impl Drop for Volume {
+    fn drop(&mut self) {
+        let _ = sys::umount(self.0.join("inner")).and_then(|()| sys::umount(&self.0));
+    }
+}
+
 #[test]
-fn volumes_are_as_they_are_asked_for() {
+fn volumes_are_as_writable_as_they_are_asked_for() {
     require!(offered(Manager::Cgroupfs));
     let _turn = turn();
     let c = Case::new();
-    let (outer, inner) = (c.dir.join("volume"), c.dir.join("volume/inner"));
-    fs::create_dir_all(&inner).expect("a volume");
-    fs::set_permissions(&outer, fs::Permissions::from_mode(0o777)).expect("chmod");
-    fs::write(outer.join("file"), "text\n").expect("a file");
-    sys::mount(outer.to_str().expect("a path"), &outer, "none", libc::MS_BIND, "").expect("a mount");
-    sys::mount("none", &outer, "", libc::MS_SHARED, "").expect("shared");
-    sys::mount("tmpfs", &inner, "tmpfs", 0, "size=1m").expect("a tmpfs");
-    let pod = PodConfig::new(&c, Manager::Cgroupfs).host_network();
-    let pod = pod.set("/linux/security_context/privileged", true).run();
-    let at = |path: &str| json!({ "container_path": path, "host_path": outer });
-    let with = |path: &str, name: &str, value: Value| {
-        let mut mount = at(path);
-        mount[name] = value;
-        mount
-    };
-    let mut recursive = with("/recursive", "readonly", json!(true));
-    recursive["recursive_read_only"] = json!(true);
-    let one = pod.container("one").mount(at("/plain")).mount(with("/fixed", "readonly", json!(true))).mount(recursive);
-    let one = one.mount(with("/slave", "propagation", json!(1))).mount(with("/shared", "propagation", json!(2)));
-    let file = json!({ "container_path": "/etc/one", "host_path": outer.join("file"), "readonly": true });
-    let one = one.mount(file).security("privileged", true);
-    let one = one.start();
+    let volume = Volume::new(&c);
+    let pod = PodConfig::new(&c, Manager::Cgroupfs).host_network().run();
+    let fixed = ("readonly", json!(true));
+    let one =
+        pod.container("one").mount(volume.at("/plain", &[])).mount(volume.at("/fixed", std::slice::from_ref(&fixed)));
+    let one = one.mount(volume.at("/recursive", &[fixed, ("recursive_read_only", json!(true))]));
+    let file = json!({ "container_path": "/etc/one", "host_path": volume.0.join("file"), "readonly": true });
+    let one = one.mount(file).start();
     let can = |path: &str| one.exec(&["touch", path]).code == 0;
     assert_eq!([can("/plain/a"), can("/plain/inner/a")], [true, true]);
     assert_eq!([can("/fixed/a"), can("/fixed/inner/a")], [false, true]);
     assert_eq!([can("/recursive/a"), can("/recursive/inner/a")], [false, false]);
-    assert_eq!(one.sh("cat /etc/one"), "text");
-    assert!(!can("/etc/one"));
-    // Mounts that are made later come in, go out, or do neither.
-    let later = outer.join("inner/later");
+    assert_eq!((one.sh("cat /etc/one").as_str(), can("/etc/one")), ("text", false));
+    one.end();
+    pod.end();
+}
+
+/// Mounts that are made later come in, go out, or do neither.
+#[test]
+fn volumes_propagate_as_they_are_asked_to() {
+    require!(offered(Manager::Cgroupfs));
+    let _turn = turn();
+    let c = Case::new();
+    let volume = Volume::new(&c);
+    let pod = PodConfig::new(&c, Manager::Cgroupfs).host_network();
+    let pod = pod.set("/linux/security_context/privileged", true).run();
+    let propagation = |n: u32| [("propagation", json!(n))];
+    let one = pod.container("one").mount(volume.at("/plain", &[])).mount(volume.at("/slave", &propagation(1)));
+    let one = one.mount(volume.at("/shared", &propagation(2))).security("privileged", true).start();
+    let later = volume.0.join("inner/later");
     fs::create_dir(&later).expect("a directory");
     sys::mount("tmpfs", &later, "tmpfs", 0, "size=1m").expect("a tmpfs");
     fs::write(later.join("seen"), "").expect("a file");
-    assert_eq!(one.sh("ls /plain/inner/later /slave/inner/later /shared/inner/later").matches("seen").count(), 2);
+    assert_eq!(one.sh("ls /slave/inner/later /shared/inner/later").matches("seen").count(), 2);
+    assert_eq!(one.sh("ls /plain/inner/later"), "");
     sys::umount(&later).expect("umount");
     one.sh(
         "mount -t tmpfs none /slave && mkdir /shared/out && mount -t tmpfs none /shared/out && touch /shared/out/seen",
     );
-    assert_eq!((outer.join("out/seen").exists(), outer.join("file").exists()), (true, true));
+    let (out, file) = (volume.0.join("out/seen"), volume.0.join("file"));
+    assert_eq!((out.exists(), file.exists()), (true, true));
     one.sh("umount /shared/out");
-    assert!(!outer.join("out/seen").exists());
+    assert!(!out.exists());
     one.end();
     pod.end();
-    sys::umount(&inner).expect("umount");
-    sys::umount(&outer).expect("umount");
 }
