@@ -207,7 +207,9 @@ fn limits_are_those_of_the_flags() {
     let table = one.tasks("metrics", &[]).go().ok().stdout;
     assert!(table.lines().any(|l| l.starts_with("memory.usage_in_bytes") || l.starts_with("memory.usage")), "{table}");
     one.kill();
-    fs::remove_dir(cgroup.parent().expect("a parent")).expect("nothing else in it");
+    // Whether the runtime takes the empty one above away as well is its own affair.
+    let above = cgroup.parent().expect("a parent");
+    assert!(!above.exists() || fs::remove_dir(above).is_ok(), "something is left in {}", above.display());
 }
 
 #[test]
@@ -235,8 +237,8 @@ fn exec_is_another_process_of_the_task() {
     assert!(ps.contains("long"), "{ps}");
     one.tasks("kill", &["--exec-id", "long", "--signal", "USR1"]).go().ok();
     wait_for("its end", || (one.tasks("ps", &[]).go().ok().stdout.lines().count() == 2).then_some(()));
-    let gone = one.tasks("delete", &["--exec-id", "long"]).go();
-    eprintln!("{gone:?}");
+    // ctr ends as the process did: of signal 10.
+    one.tasks("delete", &["--exec-id", "long"]).go().exits(138);
     assert_eq!(one.status(), "RUNNING");
     one.kill();
 }
@@ -256,8 +258,8 @@ fn signals_reach_one_or_all() {
     require!(offered(Manager::Cgroupfs));
     let _turn = turn();
     let c = Case::new();
-    let script = "trap 'echo usr1 >>/log' USR1; trap 'exit 44' TERM; (trap 'echo child >>/log' USR1; while :; do sleep 0.1; done) & \
-                  touch /ready; while :; do sleep 0.1; done";
+    let script = "trap 'echo usr1 >>/log' USR1; trap 'exit 44' TERM; (trap 'echo child >>/log' USR1; touch /ready; while :; do sleep 0.1; done) & \
+                  while :; do sleep 0.1; done";
     let one = Task::start(&c, &[], &["sh", "-c", script]);
     wait_for("it", || Path::new(&format!("/proc/{}/root/ready", one.pid)).exists().then_some(()));
     let log = || fs::read_to_string(format!("/proc/{}/root/log", one.pid)).unwrap_or_default();
@@ -326,24 +328,22 @@ fn run_and_exec_have_terminals() {
     require!(offered(Manager::Cgroupfs));
     let _turn = turn();
     let c = Case::new();
-    let (mut terminal, running) = on_tty(ctr_run(&c, &["--rm", "--tty", IMAGE, &c.id, "sh"]));
-    let size = "until [ \"$(stty size)\" = 'ROWS 101' ]; do sleep 0.1; done; echo si''ze\n";
-    terminal.send(&size.replace("ROWS", "33"));
-    terminal.expect("size\r");
+    let script = "tty; for rows in 33 44; do until [ \"$(stty size)\" = \"$rows 101\" ]; do sleep 0.1; done; echo size $rows; done
+        trap 'echo caught; exit 5' INT; read line; echo got $line; while :; do sleep 0.1; done";
+    let (mut terminal, running) = on_tty(ctr_run(&c, &["--rm", "--tty", IMAGE, &c.id, "sh", "-c", script]));
+    assert!(terminal.expect("size 33\r").contains("/dev/"));
     // A change of size goes all the way.
     sys::set_tty_size(&terminal.master, 44, 101);
-    terminal.send(&size.replace("ROWS", "44"));
-    terminal.expect("size\r");
-    terminal.send("tty; trap 'echo caug''ht' INT; echo re''ady; sleep 1000\n");
-    assert!(terminal.expect("ready\r").contains("/dev/"));
-    terminal.send("\x03");
-    terminal.expect("caught\r");
+    terminal.expect("size 44\r");
+    terminal.send("a line\n");
+    terminal.expect("got a line\r");
 
     let exec = ctr(&c, &["tasks", "exec", "--exec-id", "one", "--tty", &c.id, "sh"]);
     let (mut second, exec) = on_tty(exec);
     second.send("tty; echo se''cond; exit 6\n");
     assert!(second.expect("second\r").contains("/dev/pts/"));
     exec.wait().exits(6);
-    terminal.send("exit 5\n");
+    terminal.send("\x03");
+    terminal.expect("caught\r");
     running.wait().exits(5);
 }

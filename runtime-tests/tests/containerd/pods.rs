@@ -111,10 +111,12 @@ fn containers_may_share_a_pid_namespace() {
     one.wait_log("ready");
     assert_eq!(of(&one, "pid"), of(&two, "pid"));
     // The pod's own process, three of the containers'.
-    let seen = two.sh("for p in /proc/[0-9]*; do tr '\\0' ' ' <$p/cmdline; echo; done");
-    for line in ["/bin/sleep 2147483647 ", "sleep 1000 ", "sleep 1001 ", "sleep 1002 "] {
-        assert!(seen.lines().any(|l| l == line), "no {line:?} in {seen}");
-    }
+    let script = "for p in /proc/[0-9]*; do tr '\\0' ' ' <$p/cmdline; echo; done";
+    let all = ["/bin/sleep 2147483647 ", "sleep 1000 ", "sleep 1001 ", "sleep 1002 "];
+    wait_for("all of them", || {
+        let seen = two.sh(script);
+        all.iter().all(|line| seen.lines().any(|l| l == *line)).then_some(())
+    });
     assert_eq!(two.sh("tr '\\0' ' ' </proc/1/cmdline"), "/bin/sleep 2147483647");
     // All of the one that is stopped, none of the other.
     one.ask("StopContainer", json!({ "timeout": 0 }));

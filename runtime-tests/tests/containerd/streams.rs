@@ -130,18 +130,18 @@ fn exec_has_a_terminal() {
     let c = Case::new();
     let pod = PodConfig::new(&c, Manager::Cgroupfs).host_network().run();
     let one = pod.container("one").start();
-    let request = json!({ "cmd": ["sh"], "tty": true, "stdin": true, "stdout": true });
+    let script = "tty; until [ \"$(stty size)\" = '33 101' ]; do sleep 0.1; done; read line; echo got $line
+        trap 'echo caught; exit 5' INT; echo ready; while :; do sleep 0.1; done";
+    let request = json!({ "cmd": ["sh", "-c", script], "tty": true, "stdin": true, "stdout": true });
     let mut streams = Streams::open(&one, "Exec", request);
-    streams.send(SIZE, br#"{"Width":101,"Height":33}"#);
-    streams.send(STDIN, b"tty; until [ \"$(stty size)\" = '33 101' ]; do sleep 0.1; done; echo si''ze\n");
     streams.expect(STDOUT, "/dev/pts/0\r\n");
-    streams.expect(STDOUT, "size\r\n");
-    // An interrupt is what the terminal makes of a control-C.
-    streams.send(STDIN, b"trap 'echo caug''ht' INT; echo re''ady; sleep 1000\n");
+    streams.send(SIZE, br#"{"Width":101,"Height":33}"#);
+    streams.send(STDIN, b"a line\n");
+    streams.expect(STDOUT, "got a line\r\n");
     streams.expect(STDOUT, "ready\r\n");
+    // An interrupt is what the terminal makes of a control-C.
     streams.send(STDIN, b"\x03");
     streams.expect(STDOUT, "caught\r\n");
-    streams.send(STDIN, b"exit 5\n");
     let (_, _, status) = streams.end();
     assert_eq!(status, "5");
     one.end();
