@@ -81,8 +81,9 @@ pub fn program(c: &Case, name: &str) -> Cmd {
 
 /// The cgroup of a process, below the mount point.
 pub fn cgroup_of(pid: u64) -> PathBuf {
-    let line = fs::read_to_string(format!("/proc/{pid}/cgroup")).expect("its cgroup");
-    host::cgroup2().unwrap().join(line.trim().trim_start_matches("0::/"))
+    let text = fs::read_to_string(format!("/proc/{pid}/cgroup")).expect("its cgroup");
+    let path = text.lines().find_map(|l| l.strip_prefix("0::/")).expect("one of version 2");
+    host::cgroup2().unwrap().join(path)
 }
 
 /// The kernel, and systemd if it is the manager, have the limits of the config.
@@ -129,13 +130,19 @@ impl Profile {
 
     #[track_caller]
     pub fn assert_in(&self, answer: &crate::Output) {
-        let text = &answer.stdout;
-        assert!(text.contains("Seccomp:\t2\n"), "no filter: {text}{}", answer.stderr);
+        self.assert_said(&answer.stdout, &answer.stderr);
+    }
+
+    /// The answer to the question, from wherever it was asked.
+    #[track_caller]
+    pub fn assert_said(&self, text: &str, stderr: &str) {
+        assert!(text.contains("Seccomp:\t2\n"), "no filter: {text}{stderr}");
         if !self.apparmor.is_empty() {
             let label = text.lines().nth(1).unwrap_or("");
             assert!(label.starts_with(self.apparmor) && label.ends_with(" (enforce)"), "{label}");
         }
-        let verdicts = answer.last_json();
+        let last = text.lines().last().unwrap_or("");
+        let verdicts: Value = serde_json::from_str(last).unwrap_or_else(|e| panic!("{e}: {text}{stderr}"));
         for (name, expected) in self.verdicts {
             assert_eq!(verdicts[name], *expected, "{name}");
         }

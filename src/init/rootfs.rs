@@ -127,14 +127,16 @@ pub fn enter(plan: &Plan, root: &Root, no_pivot: bool) -> Result<()> {
     if no_pivot {
         return move_to_slash(root);
     }
+    let shared = plan.root_propagation.is_some_and(|p| p.kind == libc::MS_SHARED);
+    // Afterwards no path leads to it alone: opened, "." is what lies below it.
+    let old = shared.then(|| open(c"/", DIRECTORY, Mode::empty())).transpose().step("cannot open the old root")?;
     mount::pivot_here().step("cannot pivot to the rootfs").map_err(|e| {
         if e.raw_errno() == Some(libc::EINVAL) { e.hint("on an initramfs root use --no-pivot") } else { e }
     })?;
     // The old root now lies on top of the new one, at the working directory.
-    let shared = plan.root_propagation.is_some_and(|p| p.kind == libc::MS_SHARED);
-    if shared {
+    if let Some(old) = old {
         // Unmounting it must not reach the host, of which it is still a peer.
-        let old = open(c".", DIRECTORY, Mode::empty()).step("cannot open the old root")?;
+        // The container's own mounts stay peers of what they are of.
         mount::set_attr(&old, 0, 0, libc::MS_SLAVE, true).step("cannot cut off the old root")?;
     }
     nix::mount::umount2(".", MntFlags::MNT_DETACH).step("cannot unmount the old root")?;
