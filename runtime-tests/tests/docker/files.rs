@@ -1,0 +1,200 @@
+//! Volumes, layers, and files in and out.
+
+use std::fs;
+
+use runtime_tests::engines::docker::IMAGE;
+use runtime_tests::engines::{Manager, offered};
+use runtime_tests::{require, sys};
+
+use super::walk::{Walk, text};
+
+#[test]
+fn an_anonymous_volume() {
+    require!(offered(Manager::Systemd));
+    let w = Walk::new();
+    let id = w.start(&["-v", "/test"], "echo kept >>/test/file; sleep 1000");
+    let source = w.inspect(&id, r#"{{range .Mounts}}{{.Type}} {{.Destination}} {{.Source}}{{end}}"#);
+    let source = source.strip_prefix("volume /test ").expect("a volume at /test").to_owned();
+    // The same one after a restart, and in a second container.
+    w.docker(&["restart", "--time=0", &id]).go().ok();
+    assert_eq!(w.says(&["--volumes-from", &id], "cat /test/file"), "kept\nkept");
+    assert_eq!(fs::read_to_string(format!("{source}/file")).unwrap(), "kept\nkept\n");
+    w.docker(&["rm", "--force", "--volumes", &id]).go().ok();
+    assert!(!fs::exists(&source).unwrap(), "the volume goes with its container");
+}
+
+/// What the image has there is copied into a volume that is new.
+#[test]
+fn a_named_volume_begins_with_the_images_files() {
+    require!(offered(Manager::Systemd));
+    let w = Walk::new();
+    let volume = format!("{}volume", w.c.id);
+    let flag = format!("{volume}:/etc");
+    assert_eq!(w.says(&["-v", &flag], "echo more >/etc/more; ls /etc/passwd"), "/etc/passwd");
+    assert_eq!(w.says(&["-v", &flag], "cat /etc/more"), "more");
+    w.docker(&["volume", "rm", &volume]).go().ok();
+}
+
+#[test]
+fn a_directory_of_the_hosts_both_ways() {
+    require!(offered(Manager::Systemd));
+    let w = Walk::new();
+    let dir = w.dir("shared");
+    fs::write(dir.join("in"), "from the host\n").unwrap();
+    let flag = format!("{}:/test", text(&dir));
+    let id = w.start(&["-v", &flag], "sleep 1000");
+    assert_eq!(w.exec(&id, "echo from inside >/test/out; cat /test/in").ok().text(), "from the host");
+    assert_eq!(fs::read_to_string(dir.join("out")).unwrap(), "from inside\n");
+    fs::write(dir.join("later"), "later\n").unwrap();
+    assert_eq!(w.exec(&id, "cat /test/later; rm /test/in").ok().text(), "later");
+    assert!(!dir.join("in").exists());
+}
+
+#[test]
+fn a_read_only_directory_is_so_all_the_way_down() {
+    require!(offered(Manager::Systemd));
+    let w = Walk::new();
+    let dir = w.dir("shared");
+    fs::create_dir(dir.join("below")).unwrap();
+    sys::mount("tmpfs", dir.join("below"), "tmpfs", 0, "").expect("a mount below");
+    let script = "touch /test/x; touch /test/below/x; ls -a /test/below | wc -l";
+    let flag = format!("{}:/test:ro", text(&dir));
+    let out = w.run(&["-v", &flag], script).go();
+    let strict = format!("type=bind,source={},target=/test,readonly,bind-recursive=readonly", text(&dir));
+    let strictly = w.run(&["--mount", &format!("{strict},bind-propagation=rprivate")], script).go();
+    sys::umount(dir.join("below")).expect("umount");
+    for out in [out, strictly] {
+        let out = out.ok().says(&["/test/x: Read-only file system", "/test/below/x: Read-only file system"]);
+        assert_eq!(out.text(), "2");
+    }
+}
+
+/// What is mounted on the host later appears inside.
+#[test]
+fn a_directory_as_a_slave_of_the_hosts() {
+    require!(offered(Manager::Systemd));
+    let w = Walk::new();
+    let dir = w.dir("shared");
+    fs::create_dir(dir.join("below")).unwrap();
+    sys::mount("tmpfs", &dir, "tmpfs", 0, "").expect("a mount");
+    sys::mount("", &dir, "", libc::MS_SHARED, "").expect("a shared one");
+    fs::create_dir(dir.join("below")).unwrap();
+    let id = w.start(&["-v", &format!("{}:/test:rslave", text(&dir))], "sleep 1000");
+    sys::mount("tmpfs", dir.join("below"), "tmpfs", 0, "").expect("a later mount");
+    fs::write(dir.join("below/file"), "later\n").unwrap();
+    let seen = w.exec(&id, "cat /test/below/file");
+    sys::umount(dir.join("below")).expect("umount");
+    let after = w.exec(&id, "ls /test/below");
+    sys::umount(&dir).expect("umount");
+    assert_eq!(seen.ok().text(), "later");
+    assert_eq!(after.ok().text(), "");
+}
+
+#[test]
+fn read_only_with_a_tmpfs() {
+    require!(offered(Manager::Systemd));
+    let w = Walk::new();
+    let script = "touch /x; touch /etc/x; echo tmp >/run/x && cat /run/x; grep ' /run ' /proc/self/mounts; stat -c %a /run";
+    let out = w.run(&["--read-only", "--tmpfs", "/run:size=1m,mode=700"], script).go().ok();
+    let out = out.says(&["/x: Read-only file system", "/etc/x: Read-only file system"]);
+    let lines: Vec<&str> = out.stdout.lines().collect();
+    assert!(lines[0] == "tmp" && lines[1].starts_with("tmpfs /run tmpfs rw,") && lines[1].contains("size=1024k"), "{lines:?}");
+    assert!(lines[1].contains("nosuid") && lines[1].contains("noexec"), "{lines:?}");
+    assert_eq!(lines[2], "700");
+}
+
+/// Changed, added and deleted; the image of it has all three.
+#[test]
+fn diff_and_commit() {
+    require!(offered(Manager::Systemd));
+    let w = Walk::new();
+    let script = "echo changed >>/etc/passwd; mkdir /added; echo new >/added/file; rm /etc/group; rm -r /root; mkdir /root";
+    let id = w.start(&[], script);
+    assert_eq!(w.wait(&id), 0);
+    let diff = w.docker(&["diff", &id]).go().ok().stdout;
+    let mut lines: Vec<&str> = diff.lines().collect();
+    lines.sort_unstable();
+    let expected = ["A /added", "A /added/file", "C /etc", "C /etc/passwd", "C /root", "D /etc/group"];
+    assert_eq!(lines, expected);
+    let image = format!("{}changed", w.c.id);
+    let commit = ["commit", "--author=somebody", "--message=why", "--change", r#"CMD ["cat", "/added/file"]"#];
+    w.docker(&commit).args([&id, &image]).go().ok();
+    assert_eq!(w.make("run", &["--rm"], &image, &[]).go().ok().text(), "new");
+    let check = ["sh", "-c", "tail -n 1 /etc/passwd; ls /etc/group; ls -A /root"];
+    let out = w.make("run", &["--rm"], &image, &check).go().exits(0).says(&["/etc/group: No such file"]);
+    assert_eq!(out.text(), "changed");
+    w.docker(&["image", "rm", &image]).go().ok();
+}
+
+/// What is deleted in a layer is a whiteout in the archive, and gone where that is loaded.
+#[test]
+fn whiteouts_are_saved_and_loaded() {
+    require!(offered(Manager::Systemd));
+    let w = Walk::new();
+    let image = format!("{}less", w.c.id);
+    // The directory that is made again hides all that the layer below has in it.
+    let id = w.start(&[], "rm /etc/group /bin/wget; rm -r /etc; mkdir /etc; echo only >/etc/only");
+    assert_eq!(w.wait(&id), 0);
+    w.docker(&["commit", &id, &image]).go().ok();
+    let dir = w.dir("saved");
+    w.docker(&["save", "--output", text(&dir.join("saved.tar")), &image]).go().ok();
+    w.docker(&["image", "rm", &image]).go().ok();
+    let script = "tar xf saved.tar; for blob in blobs/sha256/*; do tar tf $blob 2>/dev/null; done; true";
+    let names = w.c.program("sh").args(["-c", script]).cwd(&dir).go().ok().stdout;
+    let names: Vec<&str> = names.lines().map(|l| l.trim_start_matches("./")).collect();
+    for name in ["bin/.wh.wget", "etc/.wh..wh..opq", "etc/only"] {
+        assert!(names.contains(&name), "{name}: {names:?}");
+    }
+    w.docker(&["load", "--input", text(&dir.join("saved.tar"))]).go().ok();
+    let script = ["sh", "-c", "ls /etc; ls /bin/wget /bin/cat"];
+    let out = w.make("run", &["--rm"], &image, &script).go().exits(1).says(&["/bin/wget: No such file"]);
+    assert!(out.stdout.contains("only\n") && !out.stdout.contains("passwd") && out.stdout.contains("/bin/cat"), "{}", out.stdout);
+    w.docker(&["image", "rm", &image]).go().ok();
+}
+
+#[test]
+fn copying_in_and_out() {
+    require!(offered(Manager::Systemd));
+    let w = Walk::new();
+    let dir = w.dir("copied");
+    fs::write(dir.join("file"), "from the host\n").unwrap();
+    let id = w.start(&["--tmpfs", "/tmp", "-v", "/data"], "mkdir /made; echo inside >/made/x; echo ready; sleep 1000");
+    w.wait_log(&id, "ready");
+    let (inside, outside) = (|path: &str| format!("{id}:{path}"), text(&dir));
+    w.docker(&["cp", outside, &inside("/root")]).go().ok();
+    assert_eq!(w.exec(&id, "cat /root/copied/file").ok().text(), "from the host");
+    // Into a mount that only the container has: docker enters it.
+    w.docker(&["cp", text(&dir.join("file")), &inside("/data/file")]).go().ok();
+    assert_eq!(w.exec(&id, "cat /data/file").ok().text(), "from the host");
+    w.docker(&["cp", &inside("/made"), outside]).go().ok();
+    assert_eq!(fs::read_to_string(dir.join("made/x")).unwrap(), "inside\n");
+    // As an archive, and from a container that has ended.
+    w.docker(&["kill", &id]).go().ok();
+    let archive = fs::File::create(dir.join("made.tar")).unwrap();
+    w.docker(&["cp", &inside("/made/x"), "-"]).stdout(archive).go().ok();
+    let list = w.c.program("tar").args(["-tf", text(&dir.join("made.tar"))]).go().ok();
+    assert_eq!(list.text(), "x");
+}
+
+#[test]
+fn export_is_the_tree_as_it_is() {
+    require!(offered(Manager::Systemd));
+    let w = Walk::new();
+    let id = w.start(&["-v", "/data"], "rm /etc/group; echo x >/added; echo x >/data/x");
+    assert_eq!(w.wait(&id), 0);
+    let tar = w.c.dir.join("export.tar");
+    w.docker(&["export", "--output", text(&tar), &id]).go().ok();
+    let list = w.c.program("tar").args(["-tf", text(&tar)]).go().ok().stdout;
+    let has = |name: &str| list.lines().any(|l| l == name);
+    assert!(has("added") && has("etc/passwd") && !has("etc/group") && !has("data/x"), "{list}");
+}
+
+/// Ids inside by another image's passwd; a file's capabilities and owner are as the layer has them.
+#[test]
+fn what_a_container_starts_with_is_the_image() {
+    require!(offered(Manager::Systemd));
+    let w = Walk::new();
+    let first = w.says(&[], "echo one >/only-here; ls /only-here");
+    assert_eq!(first, "/only-here");
+    w.make("run", &["--rm"], IMAGE, &["test", "-e", "/only-here"]).go().exits(1);
+}

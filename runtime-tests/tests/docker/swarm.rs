@@ -1,0 +1,130 @@
+//! One node's swarm: services whose tasks are containers of the default runtime.
+
+use runtime_tests::engines::docker::IMAGE;
+use runtime_tests::engines::{Manager, offered};
+use runtime_tests::{Value, require};
+
+use super::walk::{Walk, eventually, get};
+
+/// A swarm of one, left at the end.
+struct Swarm {
+    w: Walk,
+}
+
+impl Swarm {
+    fn begun() -> Self {
+        let w = Walk::new();
+        // An earlier test that failed may have left its own.
+        w.docker(&["swarm", "leave", "--force"]).go();
+        w.docker(&["swarm", "init", "--advertise-addr=127.0.0.1"]).go().ok();
+        Self { w }
+    }
+
+    /// A service; its tasks run a script.
+    fn create(&self, name: &str, flags: &[&str], script: &str) {
+        let create = self.w.docker(&["service", "create", "--detach", "--no-resolve-image", "--stop-grace-period=1s"]);
+        create.args(["--name", name]).args(flags).args([IMAGE, "sh", "-c", script]).go().ok();
+    }
+
+    /// The containers of a service's tasks that run, with what docker says of them.
+    fn running(&self, name: &str) -> Vec<Value> {
+        let filter = format!("label=com.docker.swarm.service.name={name}");
+        let ids = self.w.docker(&["ps", "--quiet", "--no-trunc", "--filter", &filter]).go().ok().stdout;
+        let ids: Vec<&str> = ids.lines().collect();
+        if ids.is_empty() {
+            return Vec::new();
+        }
+        // One may end between the two.
+        let all = self.w.docker(&["inspect"]).args(&ids).go();
+        let all: Vec<Value> = serde_json::from_str(&all.stdout).unwrap_or_default();
+        all.into_iter().filter(|c| c["State"]["Running"] == true).collect()
+    }
+
+    /// Waits until so many tasks run, all of them with this word in their command.
+    #[track_caller]
+    fn wait(&self, name: &str, count: usize, word: &str) -> Vec<Value> {
+        eventually(&format!("{count} tasks of {name} with {word}"), || {
+            let all = self.running(name);
+            let right = all.iter().all(|c| c["Config"]["Cmd"].to_string().contains(word));
+            (all.len() == count && right).then_some(all)
+        })
+    }
+
+    fn end(self) {
+        let w = &self.w;
+        w.docker(&["swarm", "leave", "--force"]).go().ok();
+        assert_eq!(w.docker(&["info", "--format", "{{.Swarm.LocalNodeState}}"]).go().ok().text(), "inactive");
+        let filter = "label=com.docker.swarm.service.name";
+        eventually("the end of all tasks", || {
+            w.docker(&["ps", "--all", "--quiet", "--filter", filter]).go().ok().stdout.is_empty().then_some(())
+        });
+    }
+}
+
+fn ids(tasks: &[Value]) -> Vec<&str> {
+    tasks.iter().map(|c| c["Id"].as_str().expect("an id")).collect()
+}
+
+#[test]
+fn a_service_is_scaled_rolled_healed_and_removed() {
+    require!(offered(Manager::Systemd));
+    let s = Swarm::begun();
+    s.create("web", &["--replicas=2", "--update-delay=0s", "--limit-pids=20"], "echo first; exec sleep 1000");
+    let tasks = s.wait("web", 2, "first");
+    for task in &tasks {
+        assert_eq!(task["HostConfig"]["Runtime"], "tested");
+        assert_eq!(task["HostConfig"]["PidsLimit"], 20);
+    }
+    s.w.docker(&["service", "scale", "--detach", "web=4"]).go().ok();
+    let four = s.wait("web", 4, "first");
+    assert!(ids(&tasks).iter().all(|id| ids(&four).contains(id)), "those that ran went on");
+
+    // Another command: every task is replaced.
+    s.w.docker(&["service", "update", "--detach", "--args", "sh -c 'echo second; exec sleep 1000'", "web"]).go().ok();
+    let rolled = s.wait("web", 4, "second");
+    assert!(ids(&four).iter().all(|id| !ids(&rolled).contains(id)), "all are new");
+
+    // One that is killed is replaced.
+    let victim = ids(&rolled)[0].to_owned();
+    s.w.docker(&["kill", &victim]).go().ok();
+    let healed = eventually("another task", || {
+        let all = s.running("web");
+        (all.len() == 4 && !ids(&all).contains(&victim.as_str())).then_some(all)
+    });
+    assert_eq!(ids(&healed).iter().filter(|id| ids(&rolled).contains(id)).count(), 3);
+
+    s.w.docker(&["service", "scale", "--detach", "web=1"]).go().ok();
+    s.wait("web", 1, "second");
+    s.w.docker(&["service", "rm", "web"]).go().ok();
+    s.wait("web", 0, "");
+    s.end();
+}
+
+/// What only swarm gives: a port of the whole swarm's, a network over nodes, secrets and configs.
+#[test]
+fn a_service_with_a_port_a_secret_and_a_network() {
+    require!(offered(Manager::Systemd));
+    let s = Swarm::begun();
+    let give = |kind: &str, name: &str, what: &str| {
+        let (reader, mut writer) = runtime_tests::sys::pipe();
+        std::io::Write::write_all(&mut writer, what.as_bytes()).unwrap();
+        drop(writer);
+        s.w.docker(&[kind, "create", name, "-"]).stdin(reader).go().ok();
+    };
+    give("secret", "word", "a secret\n");
+    give("config", "setting", "a setting\n");
+    s.w.docker(&["network", "create", "--driver=overlay", "--attachable", "inner"]).go().ok();
+    let flags = ["--publish=8081:5000", "--secret=word", "--config=source=setting,target=/setting", "--network=inner", "--hostname=the-task"];
+    s.create("port", &flags, "while :; do cat /setting | nc -l -p 5000; done");
+    let task = s.wait("port", 1, "nc");
+    let id = ids(&task)[0];
+    let seen = s.w.exec(id, "cat /run/secrets/word /setting; hostname; grep -c ' /run/secrets/word ' /proc/self/mounts").ok();
+    assert_eq!(seen.text(), "a secret\na setting\nthe-task\n1");
+    let links = s.w.exec(id, "ls /sys/class/net").ok();
+    assert_eq!(links.text(), "eth0\neth1\neth2\nlo");
+    let answer = eventually("the swarm's port", || get("127.0.0.1:8081", "/"));
+    assert_eq!(answer, "a setting\n");
+    s.w.docker(&["service", "rm", "port"]).go().ok();
+    s.wait("port", 0, "");
+    s.end();
+}
