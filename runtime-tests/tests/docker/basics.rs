@@ -3,7 +3,7 @@
 use runtime_tests::engines::{Manager, offered};
 use runtime_tests::{paths, require};
 
-use super::walk::{DEBIAN, Walk, eventually};
+use super::walk::{DEBIAN, Walk, eventually, greeting};
 
 #[test]
 fn an_imported_debian_runs() {
@@ -49,7 +49,7 @@ fn its_first_process_is_number_one_and_sees_only_its_own() {
 fn it_has_an_address_on_the_bridge() {
     require!(offered(Manager::Systemd));
     let w = Walk::new();
-    let id = w.start(&[], "nc -l -p 5000 -e echo from inside; sleep 1000");
+    let id = w.start(&[], "while :; do nc -l -p 5000 -e echo from inside; done");
     let address = w.inspect(&id, "{{.NetworkSettings.Networks.bridge.IPAddress}}");
     let links = w.exec(&id, "ls /sys/class/net; ip -4 -o addr show eth0").ok().stdout;
     assert!(links.starts_with("eth0\nlo\n") && links.contains(&format!(" {address}/16 ")), "{links}");
@@ -57,7 +57,7 @@ fn it_has_an_address_on_the_bridge() {
     let route = w.exec(&id, "ip route").ok().stdout;
     let via = route.split(' ').nth(2).unwrap();
     assert!(gateway.contains(&format!(" {via}/16 ")), "{route}{gateway}");
-    let answer = eventually("its port", || super::walk::get(&format!("{address}:5000"), "/"));
+    let answer = eventually("its port", || greeting(&format!("{address}:5000")));
     assert_eq!(answer, "from inside\n");
 }
 
@@ -109,7 +109,7 @@ fn a_published_port_is_reached_from_the_host() {
     require!(offered(Manager::Systemd));
     let w = Walk::new();
     let id = w.start(&["-p", "8090:5000"], "while :; do nc -l -p 5000 -e echo from inside; done");
-    let answer = eventually("the published port", || super::walk::get("127.0.0.1:8090", "/"));
+    let answer = eventually("the published port", || greeting("127.0.0.1:8090"));
     assert_eq!(answer, "from inside\n");
     assert!(w.docker(&["port", &id]).go().ok().stdout.starts_with("5000/tcp -> 0.0.0.0:8090\n"));
 }

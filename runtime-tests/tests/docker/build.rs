@@ -49,8 +49,8 @@ if __name__ == "__main__":
         while True:
             connection, _ = server.accept()
             with connection:
-                request = connection.recv(4096).decode().split(" ")
-                if len(request) > 1:
+                request = connection.makefile().readline().split(" ")
+                if len(request) == 3:
                     status, body = answer(request[1])
                     head = f"HTTP/1.0 {status} {'OK' if status == 200 else 'Not Found'}\r\n\r\n"
                     connection.sendall((head + body).encode())

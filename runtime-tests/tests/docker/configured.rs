@@ -7,7 +7,7 @@ use runtime_tests::engines::docker::Daemon;
 use runtime_tests::engines::{Manager, cgroup_of, offered};
 use runtime_tests::{host, require};
 
-use super::walk::{DAEMON, Walk, eventually, get};
+use super::walk::{DAEMON, Walk, eventually, greeting};
 
 /// cgroups that docker names itself, below one of one's choice.
 #[test]
@@ -29,7 +29,9 @@ fn cgroups_without_systemd() {
         assert_eq!(w.inspect(&id, "{{.State.OOMKilled}}"), "true");
     }
     w.docker(&["rm", "--force", &id]).go().ok();
-    fs::remove_dir(host::cgroup2().unwrap().join("orlop-walk")).expect("nothing is left below");
+    // Some runtimes take an empty one above theirs away, too.
+    let above = host::cgroup2().unwrap().join("orlop-walk");
+    assert!(!above.exists() || fs::remove_dir(&above).is_ok(), "something is left below");
 }
 
 /// Containers are not their daemon's children.
@@ -42,7 +44,7 @@ fn containers_outlive_the_daemon() {
     w.c.program("systemctl").args(["restart", "docker"]).limit(std::time::Duration::from_secs(120)).go().ok();
     assert_eq!(w.inspect(&id, "{{.State.Status}} {{.State.Pid}}"), format!("running {pid}"));
     w.exec(&id, "true").ok();
-    assert_eq!(eventually("its port", || get("127.0.0.1:8082", "/")), "alive\n");
+    assert_eq!(eventually("its port", || greeting("127.0.0.1:8082")), "alive\n");
     w.docker(&["stop", "--time=0", &id]).go().ok();
     assert_eq!(w.inspect(&id, "{{.State.ExitCode}}"), "137");
 }
@@ -53,7 +55,7 @@ fn ids_of_a_users() {
     require!(offered(Manager::Systemd));
     let w = Walk::with(Daemon { remapped: Some("tester"), ..DAEMON });
     let id = w.start(&["-v", "/data", "-p", "8083:5000"], "touch /data/x; while :; do nc -l -p 5000 -e id -u; done");
-    assert_eq!(eventually("its port", || get("127.0.0.1:8083", "/")), "0\n");
+    assert_eq!(eventually("its port", || greeting("127.0.0.1:8083")), "0\n");
     let status = fs::read_to_string(format!("/proc/{}/status", w.pid(&id))).unwrap();
     assert!(status.lines().any(|l| l.starts_with("Uid:\t100000\t")), "{status}");
     let data = w.inspect(&id, "{{(index .Mounts 0).Source}}");

@@ -108,20 +108,20 @@ fn read_only_with_a_tmpfs() {
 fn diff_and_commit() {
     require!(offered(Manager::Systemd));
     let w = Walk::new();
-    let script = "echo changed >>/etc/passwd; mkdir /added; echo new >/added/file; rm /etc/group; rm -r /root; mkdir /root";
+    let script = "echo changed >>/etc/passwd; mkdir /added; echo new >/added/file; rm /etc/group; rm -r /root";
     let id = w.start(&[], script);
     assert_eq!(w.wait(&id), 0);
     let diff = w.docker(&["diff", &id]).go().ok().stdout;
     let mut lines: Vec<&str> = diff.lines().collect();
     lines.sort_unstable();
-    let expected = ["A /added", "A /added/file", "C /etc", "C /etc/passwd", "C /root", "D /etc/group"];
+    let expected = ["A /added", "A /added/file", "C /etc", "C /etc/passwd", "D /etc/group", "D /root"];
     assert_eq!(lines, expected);
     let image = format!("{}changed", w.c.id);
     let commit = ["commit", "--author=somebody", "--message=why", "--change", r#"CMD ["cat", "/added/file"]"#];
     w.docker(&commit).args([&id, &image]).go().ok();
     assert_eq!(w.make("run", &["--rm"], &image, &[]).go().ok().text(), "new");
-    let check = ["sh", "-c", "tail -n 1 /etc/passwd; ls /etc/group; ls -A /root"];
-    let out = w.make("run", &["--rm"], &image, &check).go().exits(0).says(&["/etc/group: No such file"]);
+    let check = ["sh", "-c", "tail -n 1 /etc/passwd; ls /etc/group /root"];
+    let out = w.make("run", &["--rm"], &image, &check).go().exits(1).says(&["/etc/group: No such file", "/root: No such file"]);
     assert_eq!(out.text(), "changed");
     w.docker(&["image", "rm", &image]).go().ok();
 }
@@ -142,7 +142,9 @@ fn whiteouts_are_saved_and_loaded() {
     let script = "tar xf saved.tar; for blob in blobs/sha256/*; do tar tf $blob 2>/dev/null; done; true";
     let names = w.c.program("sh").args(["-c", script]).cwd(&dir).go().ok().stdout;
     let names: Vec<&str> = names.lines().map(|l| l.trim_start_matches("./")).collect();
-    for name in ["bin/.wh.wget", "etc/.wh..wh..opq", "etc/only"] {
+    // All at once, or one by one where overlayfs may redirect directories.
+    let hidden = if names.contains(&"etc/.wh..wh..opq") { "etc/.wh..wh..opq" } else { "etc/.wh.passwd" };
+    for name in ["bin/.wh.wget", hidden, "etc/only"] {
         assert!(names.contains(&name), "{name}: {names:?}");
     }
     w.docker(&["load", "--input", text(&dir.join("saved.tar"))]).go().ok();
