@@ -14,7 +14,11 @@ fn an_imported_debian_runs() {
     assert_eq!(config["Cmd"][0], "/bin/bash");
     // Its own bash and its own libraries, with the command and the variable of the import.
     let (reader, mut writer) = runtime_tests::sys::pipe();
-    std::io::Write::write_all(&mut writer, b"echo $0 $DEBIAN_FRONTEND; . /etc/os-release; echo $ID; dpkg -l bash | tail -n 1\n").unwrap();
+    std::io::Write::write_all(
+        &mut writer,
+        b"echo $0 $DEBIAN_FRONTEND; . /etc/os-release; echo $ID; dpkg -l bash | tail -n 1\n",
+    )
+    .unwrap();
     drop(writer);
     let out = w.make("run", &["--rm", "-i"], DEBIAN, &[]).stdin(reader).go().ok().stdout;
     assert!(out.starts_with("/bin/bash noninteractive\ndebian\nii  bash"), "{out}");
@@ -95,7 +99,8 @@ fn the_runtime_is_the_default_and_can_be_named() {
     for (id, name) in [(&default, "tested"), (&named, "tested"), (&argued, "argued"), (&other, "runc")] {
         assert_eq!(w.inspect(id, "{{.HostConfig.Runtime}}"), name);
     }
-    let list = w.c.bare().args(["--root", "/run/docker/runtime-runc/moby", "list", "--format", "json"]).go().ok().json();
+    let list =
+        w.c.bare().args(["--root", "/run/docker/runtime-runc/moby", "list", "--format", "json"]).go().ok().json();
     let known: Vec<&str> = list.as_array().expect("containers").iter().filter_map(|c| c["id"].as_str()).collect();
     let known = |id: &String| known.contains(&id.as_str());
     assert!(known(&default) && known(&named) && known(&argued), "{list}");

@@ -14,7 +14,10 @@ use super::walk::{DAEMON, Walk, eventually, greeting};
 fn cgroups_without_systemd() {
     require!(offered(Manager::Cgroupfs));
     let w = Walk::with(Daemon { manager: Manager::Cgroupfs, ..DAEMON });
-    assert_eq!(w.docker(&["info", "--format", "{{.CgroupDriver}} {{.DefaultRuntime}}"]).go().ok().text(), "cgroupfs tested");
+    assert_eq!(
+        w.docker(&["info", "--format", "{{.CgroupDriver}} {{.DefaultRuntime}}"]).go().ok().text(),
+        "cgroupfs tested"
+    );
     let id = w.start(&["--cgroup-parent=/orlop-walk"], "sleep 1000");
     let cgroup = cgroup_of(w.pid(&id));
     assert!(cgroup.ends_with(format!("orlop-walk/{id}")), "{}", cgroup.display());
@@ -60,7 +63,10 @@ fn ids_of_a_users() {
     assert!(status.lines().any(|l| l.starts_with("Uid:\t100000\t")), "{status}");
     let data = w.inspect(&id, "{{(index .Mounts 0).Source}}");
     assert_eq!(fs::metadata(format!("{data}/x")).unwrap().uid(), 100_000);
-    assert_eq!(w.exec(&id, "id -u; ls -ld /etc | cut -c1-10; stat -c %u /etc /data/x /proc").ok().text(), "0\ndrwxr-xr-x\n0\n0\n65534");
+    assert_eq!(
+        w.exec(&id, "id -u; ls -ld /etc | cut -c1-10; stat -c %u /etc /data/x /proc").ok().text(),
+        "0\ndrwxr-xr-x\n0\n0\n65534"
+    );
     // Into its terminals' group, and out of the namespace for one that asks.
     let (mut t, run) = w.on_terminal(w.make("run", &["--rm", "-it"], runtime_tests::engines::docker::IMAGE, &["sh"]));
     t.expect("# ");

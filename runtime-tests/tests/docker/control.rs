@@ -26,7 +26,14 @@ fn update_while_it_runs() {
     require!(host::controller("memory"));
     let w = Walk::new();
     let id = w.start(&["--memory=64m"], "sleep 1000");
-    let flags = ["--memory=96m", "--memory-swap=96m", "--memory-reservation=32m", "--cpus=0.25", "--pids-limit=33", "--cpu-shares=512"];
+    let flags = [
+        "--memory=96m",
+        "--memory-swap=96m",
+        "--memory-reservation=32m",
+        "--cpus=0.25",
+        "--pids-limit=33",
+        "--cpu-shares=512",
+    ];
     w.docker(&["update"]).args(flags).args(["--cpuset-cpus=0", &id]).go().ok();
     let cgroup = cgroup_of(w.pid(&id));
     let files = [

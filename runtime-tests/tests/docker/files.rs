@@ -94,11 +94,15 @@ fn a_directory_as_a_slave_of_the_hosts() {
 fn read_only_with_a_tmpfs() {
     require!(offered(Manager::Systemd));
     let w = Walk::new();
-    let script = "touch /x; touch /etc/x; echo tmp >/run/x && cat /run/x; grep ' /run ' /proc/self/mounts; stat -c %a /run";
+    let script =
+        "touch /x; touch /etc/x; echo tmp >/run/x && cat /run/x; grep ' /run ' /proc/self/mounts; stat -c %a /run";
     let out = w.run(&["--read-only", "--tmpfs", "/run:size=1m,mode=700"], script).go().ok();
     let out = out.says(&["/x: Read-only file system", "/etc/x: Read-only file system"]);
     let lines: Vec<&str> = out.stdout.lines().collect();
-    assert!(lines[0] == "tmp" && lines[1].starts_with("tmpfs /run tmpfs rw,") && lines[1].contains("size=1024k"), "{lines:?}");
+    assert!(
+        lines[0] == "tmp" && lines[1].starts_with("tmpfs /run tmpfs rw,") && lines[1].contains("size=1024k"),
+        "{lines:?}"
+    );
     assert!(lines[1].contains("nosuid") && lines[1].contains("noexec"), "{lines:?}");
     assert_eq!(lines[2], "700");
 }
@@ -121,7 +125,11 @@ fn diff_and_commit() {
     w.docker(&commit).args([&id, &image]).go().ok();
     assert_eq!(w.make("run", &["--rm"], &image, &[]).go().ok().text(), "new");
     let check = ["sh", "-c", "tail -n 1 /etc/passwd; ls /etc/group /root"];
-    let out = w.make("run", &["--rm"], &image, &check).go().exits(1).says(&["/etc/group: No such file", "/root: No such file"]);
+    let out = w
+        .make("run", &["--rm"], &image, &check)
+        .go()
+        .exits(1)
+        .says(&["/etc/group: No such file", "/root: No such file"]);
     assert_eq!(out.text(), "changed");
     w.docker(&["image", "rm", &image]).go().ok();
 }
@@ -150,7 +158,11 @@ fn whiteouts_are_saved_and_loaded() {
     w.docker(&["load", "--input", text(&dir.join("saved.tar"))]).go().ok();
     let script = ["sh", "-c", "ls /etc; ls /bin/wget /bin/cat"];
     let out = w.make("run", &["--rm"], &image, &script).go().exits(1).says(&["/bin/wget: No such file"]);
-    assert!(out.stdout.contains("only\n") && !out.stdout.contains("passwd") && out.stdout.contains("/bin/cat"), "{}", out.stdout);
+    assert!(
+        out.stdout.contains("only\n") && !out.stdout.contains("passwd") && out.stdout.contains("/bin/cat"),
+        "{}",
+        out.stdout
+    );
     w.docker(&["image", "rm", &image]).go().ok();
 }
 

@@ -134,7 +134,8 @@ fn below_a_cgroup_of_ones_choice() {
 fn sizes_and_priorities() {
     require!(offered(Manager::Systemd));
     let w = Walk::new();
-    let out = w.says(&["--shm-size=3m", "--oom-score-adj=123"], "cat /proc/self/oom_score_adj; df -k /dev/shm | tail -n 1");
+    let out =
+        w.says(&["--shm-size=3m", "--oom-score-adj=123"], "cat /proc/self/oom_score_adj; df -k /dev/shm | tail -n 1");
     let words: Vec<&str> = out.split_whitespace().collect();
     assert_eq!((words[0], words[2]), ("123", "3072"), "{out}");
 }

@@ -33,9 +33,12 @@ fn a_device_by_cdi() {
     let (library, hook) = (w.c.dir.join("library"), w.c.dir.join("hook"));
     fs::write(&library, "a library\n").unwrap();
     // As hooks that renew a loader's cache do: within the container's mounts, before it is its root.
-    script(&hook, r#"bundle=$(jq -r .bundle)
+    script(
+        &hook,
+        r#"bundle=$(jq -r .bundle)
         root=$(jq -r .root.path "$bundle/config.json")
-        echo "$1 with $FROM" >"$root/made-by-hook""#);
+        echo "$1 with $FROM" >"$root/made-by-hook""#,
+    );
     let edits = json!({
         "deviceNodes": [{ "path": "/dev/gpu0", "hostPath": "/dev/fuse", "permissions": "rw" }],
         "env": ["GPU=0"],
@@ -48,7 +51,8 @@ fn a_device_by_cdi() {
     let file = format!("/etc/cdi/{}.json", w.c.id);
     fs::write(&file, spec.to_string()).unwrap();
     let flag = format!("--device={kind}=0");
-    let see = "echo $GPU; stat -c '%t:%T' /dev/gpu0; (: </dev/gpu0) && echo opened; cat /usr/lib/libgpu.so /made-by-hook";
+    let see =
+        "echo $GPU; stat -c '%t:%T' /dev/gpu0; (: </dev/gpu0) && echo opened; cat /usr/lib/libgpu.so /made-by-hook";
     // The daemon reads the directory when it is told that something changed there.
     let out = eventually("the device to be known", || {
         let out = w.run(&[&flag], see).go();
@@ -110,7 +114,8 @@ fn a_runtime_around_it_adds_hooks() {
     let said = fs::read_to_string(&log).unwrap();
     let hooks: Vec<&str> = said.lines().filter(|l| l.ends_with(&id) && l.contains(": ")).collect();
     let first = if hooks.first().is_some_and(|l| l.contains("creating")) { "creating" } else { "created" };
-    let expected = [format!("prestart: {first} {id}"), format!("createRuntime: {first} {id}"), format!("poststop: stopped {id}")];
+    let expected =
+        [format!("prestart: {first} {id}"), format!("createRuntime: {first} {id}"), format!("poststop: stopped {id}")];
     assert_eq!(hooks, expected, "{said}");
     for verb in [" create ", " start ", " exec ", " kill ", " delete "] {
         assert!(said.lines().any(|l| l.contains(verb)), "{verb}: {said}");

@@ -92,8 +92,20 @@ fn names_of_the_hosts() {
 fn all_of_the_hosts_with_its_root() {
     require!(offered(Manager::Systemd));
     let w = Walk::new();
-    let flags = ["--privileged", "--pid=host", "--network=host", "--ipc=host", "--uts=host", "--cgroupns=host", "-v", "/:/host:rslave"];
-    let out = w.says(&flags, "for n in pid net ipc uts cgroup; do readlink /proc/self/ns/$n; done; chroot /host cat /etc/orlop-vm");
+    let flags = [
+        "--privileged",
+        "--pid=host",
+        "--network=host",
+        "--ipc=host",
+        "--uts=host",
+        "--cgroupns=host",
+        "-v",
+        "/:/host:rslave",
+    ];
+    let out = w.says(
+        &flags,
+        "for n in pid net ipc uts cgroup; do readlink /proc/self/ns/$n; done; chroot /host cat /etc/orlop-vm",
+    );
     let expected = ["pid", "net", "ipc", "uts", "cgroup"].map(hosts).join("\n");
     let file = fs::read_to_string("/etc/orlop-vm").unwrap();
     assert_eq!(out, format!("{expected}\n{}", file.trim_end()));

@@ -91,10 +91,14 @@ fn a_service_is_scaled_rolled_healed_and_removed() {
     let four = s.wait("web", 4, "first");
     assert!(ids(&tasks).iter().all(|id| ids(&four).contains(id)), "those that ran went on");
 
-    // Another command: every task is replaced.
-    s.w.docker(&["service", "update", "--detach", "--args", "sh -c 'echo second; exec sleep 1000'", "web"]).go().ok();
+    // Another image and another command: every task is replaced.
+    let other = "orlop-test:two";
+    s.w.docker(&["tag", IMAGE, other]).go().ok();
+    let update = s.w.docker(&["service", "update", "--detach", "--no-resolve-image", "--image", other]);
+    update.args(["--args", "sh -c 'echo second; exec sleep 1000'", "web"]).go().ok();
     let rolled = s.wait("web", 4, "second");
     assert!(ids(&four).iter().all(|id| !ids(&rolled).contains(id)), "all are new");
+    assert!(rolled.iter().all(|task| task["Config"]["Image"] == other), "of the new image");
 
     // One that is killed is replaced.
     let victim = ids(&rolled)[0].to_owned();
@@ -109,6 +113,7 @@ fn a_service_is_scaled_rolled_healed_and_removed() {
     s.wait("web", 1, "second");
     s.w.docker(&["service", "rm", "web"]).go().ok();
     s.wait("web", 0, "");
+    s.w.docker(&["image", "rm", other]).go().ok();
     s.end();
 }
 
@@ -126,11 +131,18 @@ fn a_service_with_a_port_a_secret_and_a_network() {
     give("secret", "word", "a secret\n");
     give("config", "setting", "a setting\n");
     s.w.docker(&["network", "create", "--driver=overlay", "--attachable", "inner"]).go().ok();
-    let flags = ["--publish=8081:5000", "--secret=word", "--config=source=setting,target=/setting", "--network=inner", "--hostname=the-task"];
+    let flags = [
+        "--publish=8081:5000",
+        "--secret=word",
+        "--config=source=setting,target=/setting",
+        "--network=inner",
+        "--hostname=the-task",
+    ];
     s.create("port", &flags, "while :; do nc -l -p 5000 -e cat /setting; done");
     let task = s.wait("port", 1, "nc");
     let id = ids(&task)[0];
-    let seen = s.w.exec(id, "cat /run/secrets/word /setting; hostname; grep -c ' /run/secrets/word ' /proc/self/mounts").ok();
+    let seen =
+        s.w.exec(id, "cat /run/secrets/word /setting; hostname; grep -c ' /run/secrets/word ' /proc/self/mounts").ok();
     assert_eq!(seen.text(), "a secret\na setting\nthe-task\n1");
     let links = s.w.exec(id, "ls /sys/class/net").ok();
     assert_eq!(links.text(), "eth0\neth1\neth2\nlo");

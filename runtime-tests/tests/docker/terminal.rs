@@ -55,7 +55,8 @@ fn exec_with_an_interactive_shell() {
 fn attach_and_detach_by_keys() {
     require!(offered(Manager::Systemd));
     let w = Walk::new();
-    let id = w.start(&["-i", "-t"], "echo begun; while read line; do echo got:$line; test $line != end || exit 5; done");
+    let id =
+        w.start(&["-i", "-t"], "echo begun; while read line; do echo got:$line; test $line != end || exit 5; done");
     w.wait_log(&id, "begun");
     let (mut t, attach) = w.on_terminal(w.docker(&["attach", &id]));
     t.send("one\r");
