@@ -36,12 +36,12 @@ impl Daemon {
     }
 
     /// dockerd runs with this configuration. To be called with the engines'
-    /// turn, before the test's case.
-    pub fn up(self) {
-        static NOW: Mutex<Option<Daemon>> = Mutex::new(None);
+    /// turn, before the test's case. Gives how often it has been started.
+    pub fn up(self) -> usize {
+        static NOW: Mutex<(Option<Daemon>, usize)> = Mutex::new((None, 0));
         let mut now = NOW.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        if *now == Some(self) {
-            return;
+        if now.0 == Some(self) {
+            return now.1;
         }
         fs::create_dir_all("/etc/docker").expect("/etc/docker");
         fs::write("/etc/docker/daemon.json", self.config().to_string()).expect("daemon.json");
@@ -57,7 +57,8 @@ impl Daemon {
             if self.network && self.remapped.is_none() { "host" } else { "none" }
         );
         shell(rootfs(), &script);
-        *now = Some(self);
+        *now = (Some(self), now.1 + 1);
+        now.1
     }
 
     fn config(self) -> Value {

@@ -37,8 +37,11 @@ fn a_status_is_passed_on_and_a_signal_is_128_more() {
     require!(offered(Manager::Systemd));
     let w = Walk::new();
     w.run(&[], "exit 42").go().exits(42);
-    let id = w.start(&[], "sh -c 'kill -SEGV $$'; exit $?");
-    assert_eq!(w.wait(&id), 139);
+    // One that PID 1 gives itself is ignored, unless it is another process that has it.
+    w.run(&[], "sh -c 'kill -SEGV $$'; exit $?").go().exits(139);
+    let id = w.start(&[], "exec sleep 1000");
+    w.docker(&["kill", &id]).go().ok();
+    assert_eq!(w.wait(&id), 137);
 }
 
 #[test]
@@ -50,10 +53,6 @@ fn on_failure_it_is_restarted_so_many_times() {
         (w.inspect(&id, "{{.RestartCount}} {{.State.Status}} {{.State.ExitCode}}") == "2 exited 3").then_some(())
     });
     assert_eq!(w.logs(&id), "run\nrun\nrun\n");
-    // An end in peace is not followed by another run.
-    let id = w.start(&["--restart=on-failure:2"], "exit 0");
-    assert_eq!(w.wait(&id), 0);
-    assert_eq!(w.inspect(&id, "{{.RestartCount}} {{.State.Status}}"), "0 exited");
 }
 
 #[test]
@@ -64,14 +63,9 @@ fn one_killed_for_want_of_memory_is_known() {
     let id = w.start(&["--memory=32m", "--memory-swap=32m"], "exec tail /dev/zero");
     assert_eq!(w.wait(&id), 137);
     assert_eq!(w.inspect(&id, "{{.State.OOMKilled}} {{.State.ExitCode}}"), "true 137");
-    // A child of it that is killed is known as well, and the container goes on.
-    let id = w.start(&["--memory=32m", "--memory-swap=32m"], "tail /dev/zero; echo child: $?; sleep 1000");
-    w.wait_log(&id, "child: 137");
-    let events = w.exec(&id, "grep oom_kill /sys/fs/cgroup/memory.events").ok().stdout;
-    assert!(events.contains("oom_kill 1\n"), "{events}");
-    let killed = w.start(&[], "kill -KILL $$; exit 7");
-    w.docker(&["kill", &killed]).go();
-    assert_eq!(w.inspect(&killed, "{{.State.OOMKilled}}"), "false");
+    // Another process than the first that is killed: the container goes on.
+    w.exec(&w.common, "exec tail /dev/zero").exits(137);
+    assert!(w.sees("grep 'oom_kill ' /sys/fs/cgroup/memory.events").starts_with("oom_kill 1"));
 }
 
 #[test]

@@ -5,7 +5,6 @@
 
 mod basics;
 mod build;
-mod configured;
 mod control;
 mod ends;
 mod files;
@@ -14,4 +13,5 @@ mod hooks;
 mod namespaces;
 mod swarm;
 mod terminal;
+mod unusual;
 mod walk;

@@ -5,7 +5,7 @@ use std::fs;
 use runtime_tests::engines::{Manager, offered};
 use runtime_tests::require;
 
-use super::walk::Walk;
+use super::walk::{Walk, eventually};
 
 fn hosts(name: &str) -> String {
     let link = fs::read_link(format!("/proc/self/ns/{name}")).unwrap();
@@ -34,16 +34,11 @@ fn processes_of_another_container() {
     let w = Walk::new();
     let id = w.start(&[], "exec sleep 1000");
     let flag = format!("--pid=container:{id}");
-    let seen = w.says(&[&flag], "tr '\\0' ' ' </proc/1/cmdline; echo; cat /proc/1/cgroup >/dev/null && echo $$");
-    let (first, own) = seen.split_once('\n').unwrap();
-    assert_eq!(first, "sleep 1000 ");
-    assert_ne!(own, "1");
-    // Its end is not the other's.
-    assert_eq!(w.inspect(&id, "{{.State.Running}}"), "true");
-    w.run(&[&flag, "--cap-add=KILL"], "kill -KILL 1; kill -TERM 1; true").go().ok();
-    // The end of its first process is that of all.
-    let second = w.start(&[&flag], "echo ready; sleep 1000");
-    w.wait_log(&second, "ready");
+    let second = w.start(&[&flag], "tr '\\0' ' ' </proc/1/cmdline; echo; echo $$; sleep 1000");
+    eventually("its output", || (w.logs(&second).lines().count() == 2).then_some(()));
+    let seen = w.logs(&second);
+    assert!(seen.starts_with("sleep 1000 \n") && !seen.ends_with("\n1\n"), "{seen}");
+    // The end of the first process is that of all.
     w.docker(&["kill", &id]).go().ok();
     assert_eq!(w.wait(&second), 137);
 }
@@ -52,61 +47,35 @@ fn processes_of_another_container() {
 fn memory_shared_between_containers() {
     require!(offered(Manager::Systemd));
     let w = Walk::new();
-    let id = w.start(&["--ipc=shareable"], "echo shared >/dev/shm/x; readlink /proc/self/ns/ipc; sleep 1000");
-    w.wait_log(&id, "ipc:");
-    let (own, flag) = (w.logs(&id), format!("--ipc=container:{id}"));
-    let other = w.says(&[&flag], "cat /dev/shm/x; readlink /proc/self/ns/ipc");
-    assert_eq!(other, format!("shared\n{}", own.trim_end()));
-    assert_eq!(w.says(&["--ipc=host"], "readlink /proc/self/ns/ipc"), hosts("ipc"));
-    assert_ne!(w.says(&["--ipc=private"], "readlink /proc/self/ns/ipc"), hosts("ipc"));
+    let own = w.sees("echo shared >/dev/shm/x; readlink /proc/self/ns/ipc");
+    let script = "cat /dev/shm/x; readlink /proc/self/ns/ipc";
+    assert_eq!(w.says(&[&format!("--ipc=container:{}", w.common)], script), format!("shared\n{own}"));
+    assert_ne!(own, hosts("ipc"));
     w.run(&["--ipc=none"], "grep ' /dev/shm ' /proc/self/mounts").go().exits(1);
-    let private = w.start(&["--ipc=private"], "sleep 1000");
-    w.run(&[&format!("--ipc=container:{private}")], "true").go().exits(125);
 }
 
 #[test]
-fn networks_of_the_host_and_of_another_container() {
+fn network_of_another_container_and_none() {
     require!(offered(Manager::Systemd));
     let w = Walk::new();
-    let out = w.says(&["--network=host"], "readlink /proc/self/ns/net; ls -d /sys/class/net/docker0; hostname");
-    let name = fs::read_to_string("/proc/sys/kernel/hostname").unwrap();
-    assert_eq!(out, format!("{}\n/sys/class/net/docker0\n{}", hosts("net"), name.trim_end()));
-    let id = w.start(&[], "nc -l -p 5000 -e echo to localhost; sleep 1000");
-    let flag = format!("--network=container:{id}");
+    let flag = format!("--network=container:{}", w.common);
     let out = w.says(&[&flag], "until nc 127.0.0.1 5000 </dev/null; do sleep 0.1; done; hostname");
-    assert_eq!(out, format!("to localhost\n{}", &id[..12]));
+    assert_eq!(out, format!("from inside\n{}", &w.common[..12]));
     assert_eq!(w.says(&["--network=none"], "ls /sys/class/net"), "lo");
 }
 
+/// All at once are usual for what watches a machine.
 #[test]
-fn names_of_the_hosts() {
+fn every_namespace_of_the_hosts() {
     require!(offered(Manager::Systemd));
     let w = Walk::new();
-    assert_eq!(w.says(&["--uts=host"], "readlink /proc/self/ns/uts"), hosts("uts"));
-    let own = w.says(&["--domainname=example.org"], "readlink /proc/self/ns/uts; cat /proc/sys/kernel/domainname");
-    assert!(!own.starts_with(&hosts("uts")) && own.ends_with("\nexample.org"), "{own}");
-}
-
-/// Both at once are usual for what watches a machine.
-#[test]
-fn all_of_the_hosts_with_its_root() {
-    require!(offered(Manager::Systemd));
-    let w = Walk::new();
-    let flags = [
-        "--privileged",
-        "--pid=host",
-        "--network=host",
-        "--ipc=host",
-        "--uts=host",
-        "--cgroupns=host",
-        "-v",
-        "/:/host:rslave",
-    ];
-    let out = w.says(
-        &flags,
-        "for n in pid net ipc uts cgroup; do readlink /proc/self/ns/$n; done; chroot /host cat /etc/orlop-vm",
-    );
-    let expected = ["pid", "net", "ipc", "uts", "cgroup"].map(hosts).join("\n");
-    let file = fs::read_to_string("/etc/orlop-vm").unwrap();
-    assert_eq!(out, format!("{expected}\n{}", file.trim_end()));
+    let flags = ["pid", "network", "ipc", "uts", "cgroupns"].map(|name| format!("--{name}=host"));
+    let mut flags: Vec<&str> = flags.iter().map(String::as_str).collect();
+    flags.extend(["--privileged", "-v", "/:/host:rslave"]);
+    let script = "for n in pid net ipc uts cgroup; do readlink /proc/self/ns/$n; done
+        hostname; ls -d /sys/class/net/docker0; chroot /host cat /etc/orlop-vm";
+    let namespaces = ["pid", "net", "ipc", "uts", "cgroup"].map(hosts).join("\n");
+    let read = |path: &str| fs::read_to_string(path).unwrap().trim_end().to_owned();
+    let (name, file) = (read("/proc/sys/kernel/hostname"), read("/etc/orlop-vm"));
+    assert_eq!(w.says(&flags, script), format!("{namespaces}\n{name}\n/sys/class/net/docker0\n{file}"));
 }

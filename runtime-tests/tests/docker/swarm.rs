@@ -79,7 +79,11 @@ fn ids(tasks: &[Value]) -> Vec<&str> {
 fn a_service_is_scaled_rolled_healed_and_removed() {
     require!(offered(Manager::Systemd));
     let s = Swarm::begun();
-    s.create("web", &["--replicas=2", "--update-delay=0s", "--limit-pids=20"], "echo first; exec sleep 1000");
+    s.create(
+        "web",
+        &["--replicas=2", "--update-parallelism=2", "--update-monitor=100ms", "--limit-pids=20"],
+        "trap exit TERM; : first; sleep 1000 & wait",
+    );
     let tasks = s.wait("web", 2, "first");
     for task in &tasks {
         assert_eq!(task["HostConfig"]["Runtime"], "tested");
@@ -95,7 +99,7 @@ fn a_service_is_scaled_rolled_healed_and_removed() {
     let other = "orlop-test:two";
     s.w.docker(&["tag", IMAGE, other]).go().ok();
     let update = s.w.docker(&["service", "update", "--detach", "--no-resolve-image", "--image", other]);
-    update.args(["--args", "sh -c 'echo second; exec sleep 1000'", "web"]).go().ok();
+    update.args(["--args", "sh -c 'trap exit TERM; : second; sleep 1000 & wait'", "web"]).go().ok();
     let rolled = s.wait("web", 4, "second");
     assert!(ids(&four).iter().all(|id| !ids(&rolled).contains(id)), "all are new");
     assert!(rolled.iter().all(|task| task["Config"]["Image"] == other), "of the new image");

@@ -4,14 +4,16 @@ use std::fs::File;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
-use std::sync::{MutexGuard, OnceLock};
+use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, OnceLock};
 use std::time::Duration;
 
 use runtime_tests::command::{Running, wait_up_to};
 use runtime_tests::console::Terminal;
 use runtime_tests::engines::docker::{Daemon, IMAGE};
 use runtime_tests::engines::{self, Manager};
-use runtime_tests::{Case, Cmd, Output, leaks, sys};
+use runtime_tests::{Case, Cmd, Output, leaks, paths, sys};
 
 /// As docker comes, but for the runtime.
 pub const DAEMON: Daemon = Daemon { network: true, default: true, ..Daemon::new(Manager::Systemd) };
@@ -28,9 +30,51 @@ pub fn eventually<T>(what: &str, f: impl FnMut() -> Option<T>) -> T {
     wait_up_to(PATIENCE, what, f)
 }
 
+/// A container with something of everything, which tests look into that need
+/// none of their own: it stays for as long as its daemon runs.
+fn common(started: usize) -> String {
+    static NOW: Mutex<(usize, String)> = Mutex::new((0, String::new()));
+    let mut now = NOW.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    if now.0 != started {
+        *now = (started, start_common());
+    }
+    now.1.clone()
+}
+
+/// Where it has its files on the host.
+pub fn common_dir() -> PathBuf {
+    paths::work_dir().join("docker-common")
+}
+
+fn start_common() -> String {
+    let dir = common_dir();
+    std::fs::create_dir_all(&dir).expect("a directory");
+    std::fs::write(dir.join("variables"), "B=from a file\n# not this\nC=three\n").expect("variables");
+    let flags = format!(
+        "-p 8090:5000 -v /test -v {dir}:/shared --tmpfs /scratch:size=1m
+        --memory 64m --memory-swap 64m --pids-limit 50 --stop-timeout 1 --ipc shareable --shm-size 3m --oom-score-adj 123
+        --ulimit nofile=100:200 --ulimit core=0 --ulimit stack=1048576 --domainname example.org
+        --sysctl net.ipv4.ip_unprivileged_port_start=99 --sysctl kernel.msgmax=1234
+        --device /dev/fuse:/dev/it:r --device-cgroup-rule=c\u{a0}10:237\u{a0}rm
+        --add-host some.host:192.0.2.7 --dns 192.0.2.53 --dns-search example.org
+        -e A=one --env-file {dir}/variables -e C=four",
+        dir = dir.display()
+    );
+    let flags = flags.split_ascii_whitespace().map(|word| word.replace('\u{a0}', " "));
+    let script = "echo out; echo err >&2; echo more; while :; do nc -l -p 5000 -e echo from inside; done";
+    let mut run = Command::new("docker");
+    run.args(["run", "--detach"]).args(flags).args([IMAGE, "sh", "-c", script]);
+    let out = run.output().expect("docker");
+    assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+    String::from_utf8_lossy(&out.stdout).trim_end().to_owned()
+}
+
 /// A test's case; its containers are gone at the end, and their cgroups.
 pub struct Walk {
     pub c: Case,
+    /// The container that is there for all.
+    pub common: String,
+    made: AtomicBool,
     // After the case, which looks at what is left.
     _turn: MutexGuard<'static, ()>,
 }
@@ -42,8 +86,9 @@ impl Walk {
 
     pub fn with(daemon: Daemon) -> Self {
         let turn = engines::turn();
-        daemon.up();
-        Self { c: Case::new(), _turn: turn }
+        let started = daemon.up();
+        let common = if daemon == DAEMON { common(started) } else { String::new() };
+        Self { c: Case::new(), common, made: AtomicBool::new(false), _turn: turn }
     }
 
     pub fn docker(&self, args: &[&str]) -> Cmd {
@@ -56,12 +101,13 @@ impl Walk {
 
     /// `docker VERB`, its container marked as this case's.
     pub fn make(&self, verb: &str, flags: &[&str], image: &str, command: &[&str]) -> Cmd {
+        self.made.fetch_or(!flags.contains(&"--rm"), Ordering::Relaxed);
         self.docker(&[verb, "--label", &self.label()]).args(flags).arg(image).args(command)
     }
 
-    /// `docker run --rm` of a script in the small image.
+    /// `docker run --rm` of a script in the small image, with no network if none is asked for.
     pub fn run(&self, flags: &[&str], script: &str) -> Cmd {
-        self.make("run", &[&["--rm"], flags].concat(), IMAGE, &["sh", "-c", script])
+        self.make("run", &[&["--rm"], &without_network(flags)[..]].concat(), IMAGE, &["sh", "-c", script])
     }
 
     /// The same, which succeeds; gives its output without the last newline.
@@ -73,12 +119,18 @@ impl Walk {
     /// `docker run -d` of a script; gives the container's id.
     #[track_caller]
     pub fn start(&self, flags: &[&str], script: &str) -> String {
-        self.start_image(IMAGE, flags, &["sh", "-c", script])
+        self.start_image(IMAGE, &without_network(flags), &["sh", "-c", script])
     }
 
     #[track_caller]
     pub fn start_image(&self, image: &str, flags: &[&str], command: &[&str]) -> String {
         self.make("run", &[&["--detach"], flags].concat(), image, command).go().ok().text().to_owned()
+    }
+
+    /// A script in the common container, which succeeds.
+    #[track_caller]
+    pub fn sees(&self, script: &str) -> String {
+        self.exec(&self.common, script).ok().text().to_owned()
     }
 
     /// `docker exec` of a script.
@@ -161,10 +213,17 @@ impl Drop for Walk {
         if std::thread::panicking() {
             // In a helper thread: what fails panics, and we are panicking already.
             let _ = std::thread::scope(|s| s.spawn(|| self.remove_all()).join());
-        } else {
+        } else if self.made.load(Ordering::Relaxed) {
+            // Those with --rm have gone with the commands that ran them.
             self.remove_all();
         }
     }
+}
+
+fn without_network<'a>(flags: &[&'a str]) -> Vec<&'a str> {
+    let one = flags.iter().any(|f| f.starts_with("--network") || *f == "-p");
+    let none: &[&str] = if one { &[] } else { &["--network=none"] };
+    [none, flags].concat()
 }
 
 /// A path in an argument.
