@@ -75,13 +75,44 @@ fn ids(tasks: &[Value]) -> Vec<&str> {
     tasks.iter().map(|c| c["Id"].as_str().expect("an id")).collect()
 }
 
+/// Another name of the image: what a service is updated to.
+const OTHER: &str = "orlop-test:two";
+
+/// Another image and another command: every task is replaced.
+fn roll(s: &Swarm, before: &[Value]) -> Vec<Value> {
+    s.w.docker(&["tag", IMAGE, OTHER]).go().ok();
+    let update = s.w.docker(&["service", "update", "--detach", "--no-resolve-image", "--image", OTHER]);
+    update.args(["--args", "sh -c 'trap exit TERM; : second; sleep 1000 & wait'", "web"]).go().ok();
+    let after = s.wait("web", before.len(), "second");
+    assert!(ids(before).iter().all(|id| !ids(&after).contains(id)), "all are new");
+    assert!(after.iter().all(|task| task["Config"]["Image"] == OTHER), "of the new image");
+    after
+}
+
+/// One that is killed is replaced, and only that.
+fn heal(s: &Swarm, before: &[Value]) {
+    let victim = ids(before)[0].to_owned();
+    s.w.docker(&["kill", &victim]).go().ok();
+    let after = eventually("another task", || {
+        let all = s.running("web");
+        (all.len() == before.len() && !ids(&all).contains(&victim.as_str())).then_some(all)
+    });
+    assert_eq!(ids(&after).iter().filter(|id| ids(before).contains(id)).count(), before.len() - 1);
+}
+
 #[test]
 fn a_service_is_scaled_rolled_healed_and_removed() {
     require!(offered(Manager::Systemd));
     let s = Swarm::begun();
     s.create(
         "web",
-        &["--replicas=2", "--update-parallelism=2", "--update-monitor=100ms", "--limit-pids=20"],
+        &[
+            "--replicas=2",
+            "--update-parallelism=2",
+            "--update-monitor=100ms",
+            "--restart-delay=100ms",
+            "--limit-pids=20",
+        ],
         "trap exit TERM; : first; sleep 1000 & wait",
     );
     let tasks = s.wait("web", 2, "first");
@@ -95,29 +126,13 @@ fn a_service_is_scaled_rolled_healed_and_removed() {
     let four = s.wait("web", 4, "first");
     assert!(ids(&tasks).iter().all(|id| ids(&four).contains(id)), "those that ran went on");
 
-    // Another image and another command: every task is replaced.
-    let other = "orlop-test:two";
-    s.w.docker(&["tag", IMAGE, other]).go().ok();
-    let update = s.w.docker(&["service", "update", "--detach", "--no-resolve-image", "--image", other]);
-    update.args(["--args", "sh -c 'trap exit TERM; : second; sleep 1000 & wait'", "web"]).go().ok();
-    let rolled = s.wait("web", 4, "second");
-    assert!(ids(&four).iter().all(|id| !ids(&rolled).contains(id)), "all are new");
-    assert!(rolled.iter().all(|task| task["Config"]["Image"] == other), "of the new image");
-
-    // One that is killed is replaced.
-    let victim = ids(&rolled)[0].to_owned();
-    s.w.docker(&["kill", &victim]).go().ok();
-    let healed = eventually("another task", || {
-        let all = s.running("web");
-        (all.len() == 4 && !ids(&all).contains(&victim.as_str())).then_some(all)
-    });
-    assert_eq!(ids(&healed).iter().filter(|id| ids(&rolled).contains(id)).count(), 3);
-
+    let rolled = roll(&s, &four);
+    heal(&s, &rolled);
     s.w.docker(&["service", "scale", "--detach", "web=1"]).go().ok();
     s.wait("web", 1, "second");
     s.w.docker(&["service", "rm", "web"]).go().ok();
     s.wait("web", 0, "");
-    s.w.docker(&["image", "rm", other]).go().ok();
+    s.w.docker(&["image", "rm", OTHER]).go().ok();
     s.end();
 }
 
