@@ -174,6 +174,4 @@ fn exec_as_somebody_else() {
     let out = w.docker(&["exec", "--privileged", &w.common, "grep", "CapEff", "/proc/self/status"]).go().ok().stdout;
     let own = fs::read_to_string("/proc/self/status").unwrap();
     assert!(own.contains(&out), "{out}");
-    w.docker(&["exec", &w.common, "nosuch"]).go().exits(127);
-    w.docker(&["exec", &w.common, "/etc/passwd"]).go().exits(126);
 }

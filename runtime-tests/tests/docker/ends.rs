@@ -33,6 +33,14 @@ fn a_program_that_is_not_there_is_127() {
 }
 
 #[test]
+fn exec_has_the_same_two() {
+    require!(offered(Manager::Systemd));
+    let w = Walk::new();
+    w.docker(&["exec", &w.common, "nosuch"]).go().exits(127);
+    w.docker(&["exec", &w.common, "/etc/passwd"]).go().exits(126);
+}
+
+#[test]
 fn a_status_is_passed_on_and_a_signal_is_128_more() {
     require!(offered(Manager::Systemd));
     let w = Walk::new();
