@@ -85,7 +85,7 @@ fn attach_without_a_terminal() {
     eventually("an answer", || attach.stdout_so_far().contains("got:one\n").then_some(()));
     std::io::Write::write_all(&mut writer, b"two\n").unwrap();
     eventually("an answer", || attach.stdout_so_far().contains("got:two\n").then_some(()));
-    // Its standard input is left open by docker (no --interactive --once): the container goes on.
+    // docker keeps the container's standard input open for whoever attaches next.
     drop(writer);
     w.docker(&["stop", "--time=0", &id]).go().ok();
     let out = attach.wait();
