@@ -81,7 +81,7 @@ fn top_shows_its_processes() {
     assert!(has(&first, " sh -c echo out;"), "{first}: {top}");
     let line = top.lines().find(|l| l.ends_with("sleep 5678")).unwrap();
     let pid = line.split_whitespace().next().unwrap();
-    assert_eq!(fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap(), "sleep\05678\0");
+    assert_eq!(fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap(), "sleep\x005678\x00");
     // In ps's own words.
     assert!(w.docker(&["top", &w.common]).go().ok().stdout.starts_with("UID"));
     w.sees("kill $(pidof sleep)");
