@@ -24,10 +24,16 @@ pub const DEBIAN: &str = "debian:forky";
 /// Longer than any step takes where processors are emulated.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// Polls what the daemon has to do by itself.
+/// Polls what the daemon has to do by itself; not so often that it is kept from it.
 #[track_caller]
-pub fn eventually<T>(what: &str, f: impl FnMut() -> Option<T>) -> T {
-    wait_up_to(PATIENCE, what, f)
+pub fn eventually<T>(what: &str, mut f: impl FnMut() -> Option<T>) -> T {
+    wait_up_to(PATIENCE, what, || {
+        let found = f();
+        if found.is_none() {
+            std::thread::sleep(Duration::from_millis(200));
+        }
+        found
+    })
 }
 
 /// A container with something of everything, which tests look into that need
