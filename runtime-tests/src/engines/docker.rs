@@ -1,6 +1,7 @@
 //! dockerd, with the configuration a test asks for.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::sync::Mutex;
 
 use serde_json::json;
@@ -13,6 +14,9 @@ pub const IMAGE: &str = "orlop-test:one";
 
 /// Where a test may put a runtime of its own, which `--runtime=wrapped` is.
 pub const WRAPPED: &str = "/etc/docker/wrapped-runtime";
+
+/// What BuildKit has called the runtime with, a line each.
+pub const BUILDKIT_LOG: &str = "/run/orlop-test-buildkit.log";
 
 /// What daemon.json says.
 #[derive(Clone, Copy, PartialEq)]
@@ -93,10 +97,15 @@ impl Daemon {
     fn write_unit(self) {
         let dir = "/run/systemd/system/docker.service.d";
         let mut text = "[Unit]\nStartLimitIntervalSec=0\n".to_owned();
-        if self.default {
-            text += &format!("[Service]\nEnvironment=DOCKER_BUILDKIT_RUNC_COMMAND={}\n", paths::orlop().display());
-        }
         fs::create_dir_all(dir).expect("the unit's directory");
+        if self.default {
+            // The runtime, but for a line in a log: nothing else tells which one ran a step.
+            let path = "/etc/docker/buildkit-runtime";
+            let script = format!("#!/bin/sh\necho \"$*\" >>{BUILDKIT_LOG}\nexec {} \"$@\"\n", paths::orlop().display());
+            fs::write(path, script).expect("BuildKit's runtime");
+            fs::set_permissions(path, fs::Permissions::from_mode(0o755)).expect("chmod");
+            text += &format!("[Service]\nEnvironment=DOCKER_BUILDKIT_RUNC_COMMAND={path}\n");
+        }
         fs::write(format!("{dir}/orlop-test.conf"), text).expect("the unit");
     }
 }

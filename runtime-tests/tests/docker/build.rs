@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::Path;
 
+use runtime_tests::engines::docker::BUILDKIT_LOG;
 use runtime_tests::engines::{Manager, offered};
 use runtime_tests::require;
 
@@ -140,8 +141,17 @@ RUN --network=none --mount=type=bind,from=first,source=/etc,target=/mnt \\
     fs::write(dir.join("Dockerfile"), file).unwrap();
     fs::write(dir.join("word"), "a secret\n").unwrap();
     let (image, secret) = (format!("{}stages", w.c.id), format!("id=word,src={}", text(&dir.join("word"))));
-    w.docker(&["build", "--secret", &secret, "--tag", &image, text(&dir)]).env("DOCKER_BUILDKIT", "1").go().ok();
+    let runs = || {
+        let calls = fs::read_to_string(BUILDKIT_LOG).unwrap_or_default();
+        calls.lines().filter(|l| l.contains(" run --bundle ")).count()
+    };
+    let before = runs();
+    w.docker(&["build", "--no-cache", "--secret", &secret, "--tag", &image, text(&dir)])
+        .env("DOCKER_BUILDKIT", "1")
+        .go()
+        .ok();
     let seen = w.make("run", &["--rm"], &image, &["cat", "/result", "/networks"]).go().ok();
     assert_eq!(seen.text(), "a secret\nlo");
+    assert_eq!(runs() - before, 2, "its two steps are the runtime's");
     w.docker(&["image", "rm", &image]).go().ok();
 }
