@@ -285,8 +285,14 @@ fn whereabouts(pid: i32) -> String {
 
 /// Polls until `f` gives something, no longer than the usual limit.
 #[track_caller]
-pub fn wait_for<T>(what: &str, mut f: impl FnMut() -> Option<T>) -> T {
-    let end = Instant::now() + LIMIT;
+pub fn wait_for<T>(what: &str, f: impl FnMut() -> Option<T>) -> T {
+    wait_up_to(LIMIT, what, f)
+}
+
+/// The same with another limit.
+#[track_caller]
+pub fn wait_up_to<T>(limit: Duration, what: &str, mut f: impl FnMut() -> Option<T>) -> T {
+    let end = Instant::now() + limit;
     loop {
         if let Some(found) = f() {
             return found;

@@ -54,12 +54,19 @@ pub struct Terminal {
     /// The master.
     pub master: File,
     seen: String,
+    patience: Duration,
 }
 
 impl Terminal {
     /// Takes over a master.
     pub fn new(master: impl Into<File>) -> Self {
-        Self { master: master.into(), seen: String::new() }
+        Self { master: master.into(), seen: String::new(), patience: Duration::from_secs(10) }
+    }
+
+    /// Waits longer for what is to be seen: an engine is behind it.
+    pub fn patient(mut self, patience: Duration) -> Self {
+        self.patience = patience;
+        self
     }
 
     /// Types.
@@ -70,7 +77,7 @@ impl Terminal {
     /// Reads until `text` has been seen; gives everything since the last call.
     #[track_caller]
     pub fn expect(&mut self, text: &str) -> String {
-        let end = Instant::now() + Duration::from_secs(10);
+        let end = Instant::now() + self.patience;
         while !self.seen.contains(text) {
             assert!(Instant::now() < end, "no {text:?} on the terminal, only {:?}", self.seen);
             if !self.read_some() {
@@ -82,7 +89,7 @@ impl Terminal {
 
     /// Reads until the other side is closed.
     pub fn rest(&mut self) -> String {
-        let end = Instant::now() + Duration::from_secs(10);
+        let end = Instant::now() + self.patience;
         while Instant::now() < end && self.read_some() {}
         std::mem::take(&mut self.seen)
     }

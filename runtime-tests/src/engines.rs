@@ -12,6 +12,8 @@ use std::time::Duration;
 use crate::command::wait_for;
 use crate::{Case, Cmd, Value, bundle, host, paths};
 
+pub mod docker;
+
 /// As podman and containerd name it.
 pub const IMAGE: &str = "localhost/orlop-test:one";
 
@@ -33,29 +35,40 @@ pub fn offered(manager: Manager) -> Result<(), String> {
     if offered { Ok(()) } else { Err("the runtime has no systemd cgroup manager".to_owned()) }
 }
 
-/// The engines' turn: one test at a time, with an image and containerd ready.
+/// The engines' turn: one test at a time.
 ///
 /// Before the test's case, to which what they keep running or mounted would
 /// look like something left behind.
-pub fn engines() -> MutexGuard<'static, ()> {
+pub fn turn() -> MutexGuard<'static, ()> {
     static ONE: Mutex<()> = Mutex::new(());
+    ONE.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+/// The same, with an image and containerd ready.
+pub fn engines() -> MutexGuard<'static, ()> {
     static READY: OnceLock<()> = OnceLock::new();
-    let turn = ONE.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let turn = turn();
     READY.get_or_init(prepare);
     turn
 }
 
+/// The root file system that images are made of, in `rootfs` of the directory.
+fn rootfs() -> &'static Path {
+    static DIR: OnceLock<PathBuf> = OnceLock::new();
+    DIR.get_or_init(|| {
+        let dir = paths::work_dir().join("image");
+        let _ = fs::remove_dir_all(&dir);
+        bundle::make_rootfs(&dir.join("rootfs"));
+        // With the machine's /usr mounted, its dynamically linked programs run as well.
+        shell(&dir, "mkdir rootfs/usr && ln -s usr/lib rootfs/lib && ln -s usr/lib64 rootfs/lib64");
+        dir
+    })
+}
+
 /// An image without a registry: a rootfs made into a layout, which each engine reads.
 fn prepare() {
-    let dir = paths::work_dir().join("image");
-    let _ = fs::remove_dir_all(&dir);
-    bundle::make_rootfs(&dir.join("rootfs"));
-    // With the machine's /usr mounted, its dynamically linked programs run as well.
     let script = format!(
         "set -e
-        mkdir rootfs/usr
-        ln -s usr/lib rootfs/lib
-        ln -s usr/lib64 rootfs/lib64
         umoci init --layout layout
         umoci new --image layout:one
         umoci insert --image layout:one rootfs /
@@ -65,7 +78,7 @@ fn prepare() {
         systemctl start containerd
         ctr image import --base-name localhost/orlop-test image.tar"
     );
-    shell(&dir, &script);
+    shell(rootfs(), &script);
 }
 
 /// A script of what is got ready.

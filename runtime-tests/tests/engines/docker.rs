@@ -2,52 +2,17 @@
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
-use std::sync::Mutex;
 
+use runtime_tests::engines::docker::{Daemon, IMAGE};
 use runtime_tests::engines::{
-    DOCKERS, Manager, Profile, assert_gone, assert_limits, cgroup_of, engines, offered, program, shell,
+    DOCKERS, Manager, Profile, assert_gone, assert_limits, cgroup_of, engines, offered, program,
 };
-use runtime_tests::{Case, Cmd, json, paths, require};
-
-/// Made of the same root file system.
-pub const IMAGE: &str = "orlop-test:one";
+use runtime_tests::{Case, Cmd, paths, require};
 
 /// dockerd runs, with a cgroup manager. To be called with the engines' turn,
 /// before the test's case.
 pub fn daemon(manager: Manager) {
-    daemon_for(manager, None);
-}
-
-/// The same; `remapped` is the user whose subordinate ids all containers have.
-fn daemon_for(manager: Manager, remapped: Option<&'static str>) {
-    static NOW: Mutex<Option<(Manager, Option<&str>)>> = Mutex::new(None);
-    let mut now = NOW.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-    if *now == Some((manager, remapped)) {
-        return;
-    }
-    let driver = if manager == Manager::Systemd { "systemd" } else { "cgroupfs" };
-    let runtime = |path: &str| json!({ "path": path });
-    let mut config = json!({
-        "runtimes": { "tested": runtime(&paths::orlop().to_string_lossy()), "crun": runtime("/usr/bin/crun") },
-        "exec-opts": [format!("native.cgroupdriver={driver}")],
-        "bridge": "none",
-        "iptables": false,
-        "ip6tables": false,
-    });
-    if let Some(user) = remapped {
-        config["userns-remap"] = json!(user);
-    }
-    fs::create_dir_all("/etc/docker").expect("/etc/docker");
-    fs::write("/etc/docker/daemon.json", config.to_string()).expect("daemon.json");
-    // The first container leaves mounts and cgroups of the daemon's own.
-    let script = format!(
-        "set -e
-        systemctl restart docker
-        docker image inspect {IMAGE} >/dev/null 2>&1 || tar -C rootfs -c . | docker import - {IMAGE}
-        docker run --rm --network none {IMAGE} true"
-    );
-    shell(&paths::work_dir().join("image"), &script);
-    *now = Some((manager, remapped));
+    Daemon::new(manager).up();
 }
 
 fn docker(c: &Case, args: &[&str]) -> Cmd {
@@ -143,7 +108,7 @@ fn dockers_apparmor_profile_denies_by_itself() {
 fn docker_with_remapped_ids() {
     require!(offered(Manager::Systemd));
     let _turn = engines();
-    daemon_for(Manager::Systemd, Some("tester"));
+    Daemon { remapped: Some("tester"), ..Daemon::new(Manager::Systemd) }.up();
     let c = Case::new();
     let flags = ["--pids-limit=20", "--init", "-d", "-v", "/data", "--name", &c.id];
     docker_run(&c, &flags, &["sleep", "1000"]).go().ok();

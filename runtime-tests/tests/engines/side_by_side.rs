@@ -6,6 +6,7 @@ use std::fmt::Write as _;
 use std::fs;
 use std::io::Write as _;
 
+use runtime_tests::engines::docker::IMAGE as DOCKERS_IMAGE;
 use runtime_tests::engines::{IMAGE, Manager, engines, offered, program};
 use runtime_tests::{Case, Cmd, Value, paths, require};
 
@@ -27,7 +28,7 @@ fn answers(c: &Case, engine: &str, runtime: &str) -> Value {
         "docker" => {
             let named = if runtime == "orlop" { "tested" } else { runtime };
             let run = program(c, "docker").args(["run", "--rm", "--runtime", named, "--network=none"]);
-            run.args(["--volume=/usr:/usr:ro", docker::IMAGE])
+            run.args(["--volume=/usr:/usr:ro", DOCKERS_IMAGE])
         }
         _ => {
             let run = program(c, "ctr").args(["run", "--rm", "--runtime", "io.containerd.runc.v2", "--runc-binary"]);
