@@ -127,14 +127,16 @@ pub fn enter(plan: &Plan, root: &Root, no_pivot: bool) -> Result<()> {
     if no_pivot {
         return move_to_slash(root);
     }
+    let old = open(c"/", DIRECTORY, Mode::empty()).step_at("cannot open", "/")?;
     mount::pivot_here().step("cannot pivot to the rootfs").map_err(|e| {
         if e.raw_errno() == Some(libc::EINVAL) { e.hint("on an initramfs root use --no-pivot") } else { e }
     })?;
-    // The old root now lies on top of the new one, at the working directory.
+    // The old root now lies on top of the new one, at the working directory:
+    // which of the two "." is depends on the call, so it is named by its fd.
+    nix::unistd::fchdir(&old).step("cannot change to the old root")?;
     let shared = plan.root_propagation.is_some_and(|p| p.kind == libc::MS_SHARED);
     if shared {
         // Unmounting it must not reach the host, of which it is still a peer.
-        let old = open(c".", DIRECTORY, Mode::empty()).step("cannot open the old root")?;
         mount::set_attr(&old, 0, 0, libc::MS_SLAVE, true).step("cannot cut off the old root")?;
     }
     nix::mount::umount2(".", MntFlags::MNT_DETACH).step("cannot unmount the old root")?;
