@@ -102,3 +102,16 @@ fn buildah_runs_and_commits() {
     assert_eq!(p.ok(&["run", "--rm", "--network=none", &image, "cat", "/kept"]).text(), "kept");
     p.ok(&["rmi", &image]);
 }
+
+#[test]
+fn buildah_builds() {
+    require!(offered(Manager::Systemd));
+    let p = Podman::new(Manager::Systemd);
+    let image = format!("localhost/{}:built", p.c.id);
+    let steps = "RUN --mount=type=cache,target=/c echo kept >/c/x\nRUN --mount=type=cache,target=/c cp /c/x /x\n";
+    let dir = context(&format!("FROM {IMAGE}\n{steps}"));
+    let flags = ["build", "-q", "--isolation=oci", "--runtime", paths::orlop().to_str().unwrap(), "--network=none"];
+    buildah(&p, &[&flags[..], &["-t", &image, dir.path().to_str().unwrap()]].concat()).go().ok();
+    assert_eq!(p.ok(&["run", "--rm", "--network=none", &image, "cat", "/x"]).text(), "kept");
+    p.ok(&["rmi", &image]);
+}

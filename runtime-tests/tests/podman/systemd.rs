@@ -1,5 +1,6 @@
 //! A container whose program is a systemd, or takes itself for one.
 
+use runtime_tests::command::wait_for;
 use runtime_tests::engines::{Manager, offered};
 use runtime_tests::{json, require};
 
@@ -30,27 +31,28 @@ fn what_a_systemd_is_given() {
 }
 
 /// The machine's own systemd once more, with the machine's programs.
-fn a_real_systemd(p: &Podman) {
-    let flags = ["--systemd=always", "-v", "/usr:/usr:ro", "--tmpfs=/var", "--tmpfs=/etc/systemd", "--memory=256m"];
-    let program = ["/usr/lib/systemd/systemd", "systemd.unit=basic.target", "systemd.mask=systemd-hwdb-update.service"];
-    p.start(&[&flags[..], &["--env=container=podman"]].concat(), &program);
-    // It may say "degraded", with units of the machine's that mean nothing in here.
-    let up = p.exec(&[], &["/usr/bin/systemctl", "is-system-running", "--wait"]).go();
-    assert!(["running", "degraded"].contains(&up.text()), "{}{}", up.stdout, up.stderr);
-    assert_eq!(p.sh("cat /proc/1/comm"), "systemd");
-    let unit = ["/usr/bin/systemd-run", "--quiet", "--wait", "--pipe", "-p", "MemoryMax=32M", "-p", "DynamicUser=no"];
-    let out = p.exec(
-        &[],
-        &[&unit[..], &["/bin/sh", "-c", "cat /proc/self/cgroup; cat /sys/fs/cgroup/*/run-*/memory.max"]].concat(),
-    );
-    let out = out.go().ok();
-    assert!(out.stdout.starts_with("0::/system.slice/run-") && out.stdout.contains("\n33554432\n"), "{}", out.stdout);
-    p.ok(&["stop", "--time=60", &p.c.id]);
-    assert_eq!(p.inspect(&p.c.id, "State.ExitCode"), "0", "it shuts down by itself");
-}
-
 #[test]
 fn a_real_systemd_boots_and_shuts_down() {
     require!(offered(Manager::Systemd));
-    a_real_systemd(&Podman::new(Manager::Systemd));
+    let p = Podman::new(Manager::Systemd);
+    let flags = ["--systemd=always", "-v", "/usr:/usr:ro", "--tmpfs=/var", "--tmpfs=/etc/systemd", "--memory=256m"];
+    let program = [
+        "/usr/lib/systemd/systemd",
+        "systemd.unit=basic.target",
+        "systemd.firstboot=no",
+        "systemd.mask=systemd-hwdb-update.service",
+    ];
+    p.start(&flags, &program);
+    wait_for("its socket", || (p.exec(&[], &["test", "-S", "/run/systemd/private"]).go().code() == 0).then_some(()));
+    // It may say "degraded": there are units of the machine's that mean nothing in here.
+    let up = p.exec(&[], &["/usr/bin/systemctl", "is-system-running", "--wait"]).go();
+    assert!(["running", "degraded"].contains(&up.text()), "{}{}", up.stdout, up.stderr);
+    assert_eq!(p.sh("cat /proc/1/comm"), "systemd");
+    // It hands on the controllers, and limits by them.
+    let unit = ["/usr/bin/systemd-run", "--quiet", "--wait", "--pipe", "-p", "MemoryMax=32M"];
+    let script = "cat /proc/self/cgroup /sys/fs/cgroup/system.slice/run-*/memory.max";
+    let out = p.exec(&[], &[&unit[..], &["/bin/sh", "-c", script]].concat()).go().ok();
+    assert!(out.stdout.starts_with("0::/system.slice/run-") && out.stdout.ends_with("\n33554432\n"), "{}", out.stdout);
+    p.ok(&["stop", "--time=60", &p.c.id]);
+    assert_eq!(p.inspect(&p.c.id, "State.ExitCode"), "0", "it shuts down by itself");
 }
