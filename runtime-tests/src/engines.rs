@@ -3,6 +3,8 @@
 //!
 //! Only in the VM: engines change the machine they run on.
 
+pub mod podman;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;

@@ -302,6 +302,33 @@ fn propagation() {
     }
 }
 
+/// What the container mounts in a shared volume is the host's, too (Kubernetes
+/// says Bidirectional); podman and docker make the root shared for it. What the
+/// host has mounted stays: the way to the root does not reach it.
+#[test]
+fn shared_volume_gives_mounts_to_the_host() {
+    for (root, option) in [("shared", "shared"), ("rshared", "rshared"), ("shared", "rshared")] {
+        let mut c = Case::new();
+        let host = HostMount::tmpfs(c.dir.join("volume"));
+        sys::mount("", &host.0, "", libc::MS_SHARED, "").unwrap();
+        for name in ["mine", "theirs"] {
+            fs::create_dir(host.0.join(name)).unwrap();
+        }
+        let theirs = HostMount::tmpfs(host.0.join("theirs"));
+        c.mount("/m", "bind", host.0.to_str().unwrap(), &["rbind", option]).set("/linux/rootfsPropagation", root);
+        c.add_caps(&["CAP_SYS_ADMIN"]).args(&["/bin/sleep", "1000"]);
+        c.start();
+        let m = c.exec_probe(&[], &["mountinfo", "/m"])[0].clone();
+        let tags = text_list(&m["propagation"]);
+        assert!(tags.len() == 1 && tags[0].starts_with("shared:"), "{root}, {option}: {m}");
+        assert_eq!(c.exec_probe(&[], &["try", "mount:/m/mine:tmpfs"])["mount:/m/mine:tmpfs"], 0);
+        let arrived = sys::umount(host.0.join("mine"));
+        c.delete();
+        assert!(arrived.is_ok(), "{root}, {option}: a mount of the container's on the host: {arrived:?}");
+        assert!(sys::umount(&theirs.0).is_ok(), "{root}, {option}: a mount of the host's that is gone");
+    }
+}
+
 #[test]
 fn slave_volume_sees_later_mounts_of_the_host() {
     let mut c = Case::new();
@@ -379,6 +406,27 @@ fn tmpcopyup() {
     assert!(!data.join("x").exists(), "written to the copy");
     let m = seen_at(&mut c, "/data");
     assert_eq!(m["type"], "tmpfs");
+}
+
+/// podman's `--tmpfs` is always a copy, and may say how its directory is to be.
+#[test]
+fn tmpcopyup_leaves_what_options_say() {
+    let mut c = Case::new();
+    let data = c.rootfs("data");
+    fs::create_dir(&data).unwrap();
+    fs::write(data.join("file"), "inside").unwrap();
+    fs::set_permissions(&data, fs::Permissions::from_mode(0o700)).unwrap();
+    sys::chown(&data, 12, 13);
+    let mut found = |options: &[&str]| {
+        c.mount("/data", "tmpfs", "tmpfs", &[&["tmpcopyup"], options].concat());
+        let r = c.attempts(&["stat:/data", "read:/data/file"]);
+        c.replace_mount("/data", None);
+        assert_eq!(r["read:/data/file"], "inside");
+        ["mode", "uid", "gid"].map(|key| r["stat:/data"][key].clone())
+    };
+    assert_eq!(found(&[]), [json!("700"), json!(12), json!(13)]);
+    assert_eq!(found(&["mode=1770"]), [json!("1770"), json!(12), json!(13)]);
+    assert_eq!(found(&["uid=3", "gid=4", "mode=2755"]), [json!("2755"), json!(3), json!(4)]);
 }
 
 #[test]

@@ -107,12 +107,14 @@ impl Making {
         self.make_groups(rt, interrupts)?;
         let lock = if wait == WaitFor::Start { Some(self.handle.lock_created()?) } else { None };
         self.fork(lock, console, interrupts)?;
-        // Init makes its namespaces and mounts at the same time.
+        let child = self.child.as_mut().ok_or_else(|| Error::new("there is no init"))?;
+        // Init makes its namespaces and mounts at the same time. When it has failed
+        // by now, systemd may have taken its scope away already.
         if let Some(cgroup) = &mut self.cgroup {
             cgroup.inhabited();
-            cgroup.configure(&self.prepared.plan.cgroup).map_err(|e| interrupts.explain(e))?;
+            let set = cgroup.configure(&self.prepared.plan.cgroup);
+            set.map_err(|e| interrupts.explain(explain_oom(child.explain(e), INIT, Some(cgroup))))?;
         }
-        let child = self.child.as_mut().ok_or_else(|| Error::new("there is no init"))?;
         self.state.set_init(child.pid, &child.pidfd)?;
         self.state.orlop.rdt.as_ref().map_or(Ok(()), |group| group.add(child.pid))?;
         let (prepared, state) = (&self.prepared, &self.state);

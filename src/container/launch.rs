@@ -135,6 +135,22 @@ impl Child {
         }
     }
 
+    /// What was really the matter when something done for the process failed: if
+    /// it has ended by then, its own last word, and that its cgroup and whatever
+    /// else went with it is missing is only the consequence.
+    pub fn explain(&self, error: Error) -> Error {
+        let Some(channel) = &self.channel else { return error };
+        let mut fds = [PollFd::new(channel.as_fd(), PollFlags::POLLIN)];
+        if !matches!(poll(&mut fds, PollTimeout::ZERO), Ok(1..)) {
+            return error;
+        }
+        match channel.recv() {
+            Ok(Some(Message::Failed(own))) => *own,
+            Ok(None) => self.death(),
+            _ => error,
+        }
+    }
+
     /// Lets it go on: what it waits for has been done.
     ///
     /// # Errors

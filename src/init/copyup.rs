@@ -22,19 +22,39 @@ use crate::sys::xattr;
 /// Deeper trees than any real one; keeps a hostile one from exhausting our stack.
 const MAX_DEPTH: usize = 256;
 
+/// What the tmpfs's own options say of its root directory, which the one that it
+/// hides has no say in then.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Said {
+    /// `mode=`.
+    pub mode: bool,
+    /// `uid=`.
+    pub uid: bool,
+    /// `gid=`.
+    pub gid: bool,
+}
+
 /// Copies everything in `from` into `to`: owners, modes, times, extended
 /// attributes, symlinks, hard links and special files.
 ///
 /// # Errors
 /// Names the entry.
-pub fn copy(from: &OwnedFd, to: &OwnedFd) -> Result<()> {
+pub fn copy(from: &OwnedFd, to: &OwnedFd, said: Said) -> Result<()> {
     // Both are O_PATH handles, through which nothing can be read or changed.
     let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
     let reopen = |fd: &OwnedFd| openat(fd, c".", flags, Mode::empty()).step("cannot open");
     let (from, to) = (&reopen(from)?, &reopen(to)?);
+    let own = fstat(to).step("cannot stat the tmpfs")?;
     let mut copier = Copier { top: to, links: HashMap::new() };
     copier.directory(from, to, b"", 0)?;
-    dress(from, to)
+    dress(from, to)?;
+    let (uid, gid) = (said.uid.then(|| Uid::from_raw(own.st_uid)), said.gid.then(|| Gid::from_raw(own.st_gid)));
+    nix::unistd::fchown(to, uid, gid).step("cannot set the owner of the tmpfs")?;
+    if said.mode {
+        let mode = Mode::from_bits_truncate(own.st_mode & 0o7777);
+        nix::sys::stat::fchmod(to, mode).step("cannot set the mode of the tmpfs")?;
+    }
+    Ok(())
 }
 
 struct Copier<'a> {

@@ -11,9 +11,10 @@ use nix::sys::stat::{FchmodatFlags, SFlag, fstat};
 use nix::sys::statfs::{PROC_SUPER_MAGIC, fstatfs};
 use nix::sys::statvfs::{FsFlags, fstatvfs};
 
+use super::copyup::{self, Said};
 use super::namespaces::own_cgroups;
+use super::overlay;
 use super::sources::Sources;
-use super::{copyup, overlay};
 use crate::cgroup;
 use crate::error::{Error, Result, Step};
 use crate::spec::plan::{Mount, MountAttr, MountKind, Plan};
@@ -209,7 +210,9 @@ fn new_filesystem(root: &Root, m: &Mount, fs: &Filesystem<'_>, late: &mut Late) 
         attr &= !libc::MOUNT_ATTR_RDONLY;
     }
     let mode = fstat(&to).step("cannot stat the mount destination")?.st_mode & 0o7777;
-    let inherit_mode = is(c"tmpfs") && !fs.data.iter().any(|(key, _)| key.as_c_str() == c"mode");
+    let says = |name: &CStr| fs.data.iter().any(|(key, _)| key.as_c_str() == name);
+    let said = Said { mode: says(c"mode"), uid: says(c"uid"), gid: says(c"gid") };
+    let inherit_mode = is(c"tmpfs") && !said.mode;
     let tree = match create(fs, attr) {
         Err(e) if is(c"sysfs") && e.raw_errno() == Some(libc::EPERM) => host_sysfs(attr).map_err(|_| e)?,
         other => other?,
@@ -225,7 +228,7 @@ fn new_filesystem(root: &Root, m: &Mount, fs: &Filesystem<'_>, late: &mut Late) 
     }
     guard_proc(m, &tree, &to)?;
     if m.tmpcopyup {
-        copyup::copy(&to, &tree).map_err(|e| e.during("cannot copy the directory into the tmpfs"))?;
+        copyup::copy(&to, &tree, said).map_err(|e| e.during("cannot copy the directory into the tmpfs"))?;
     }
     mount::attach(&tree, &to).step("cannot attach the mount")?;
     if read_only_later {

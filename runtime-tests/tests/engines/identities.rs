@@ -2,41 +2,15 @@
 //! choose, and engines inside of containers.
 
 use std::fs;
-use std::sync::OnceLock;
 
 use runtime_tests::command::wait_for;
-use runtime_tests::engines::{IMAGE, Manager, Profile, assert_gone, cgroup_of, engines, offered, program};
-use runtime_tests::{Case, Cmd, leaks, paths, require};
+use runtime_tests::engines::podman::{PROFILE, podman, podman_run, rootless, rootless_run};
+use runtime_tests::engines::{IMAGE, LIMITS, Manager, Profile, cgroup_of, engines, offered};
+use runtime_tests::{Case, paths, require};
 
-use super::podman::{PROFILE, podman, podman_run};
+use super::podman::{LIMITED, live_and_die};
 
 const PLAIN: Manager = Manager::Systemd;
-
-/// tester's podman, as in a session of theirs.
-fn rootless(c: &Case, manager: Manager, args: &[&str]) -> Cmd {
-    static IMAGE_THERE: OnceLock<()> = OnceLock::new();
-    let manager = if manager == Manager::Systemd { "systemd" } else { "cgroupfs" };
-    let command = |c: &Case| {
-        let uid = c.program("id").args(["-u", "tester"]).go().ok().text().to_owned();
-        let user = ["--reuid=tester", "--regid=tester", "--init-groups", "env", "HOME=/home/tester", "USER=tester"];
-        let podman = program(c, "setpriv").args(user).arg(format!("XDG_RUNTIME_DIR=/run/user/{uid}"));
-        // The process that keeps its namespaces stays, and is not this test's.
-        let podman = podman.with(|c| {
-            c.env_remove(leaks::MARK);
-        });
-        podman.cwd("/home/tester").arg("podman")
-    };
-    IMAGE_THERE.get_or_init(|| {
-        let layout = paths::work_dir().join("image/layout");
-        let pulled = command(c).args(["pull", "-q"]).arg(format!("oci:{}:one", layout.display())).go().ok();
-        command(c).args(["tag", pulled.text(), IMAGE]).go().ok();
-    });
-    command(c).arg("--runtime").arg(paths::orlop()).args(["--cgroup-manager", manager]).args(args)
-}
-
-fn rootless_run(c: &Case, manager: Manager, flags: &[&str], command: &[&str]) -> Cmd {
-    rootless(c, manager, &["run", "--network=none"]).args(flags).arg(IMAGE).args(command)
-}
 
 /// `uid_map` and the like as numbers.
 fn numbers(text: &str) -> Vec<u64> {
@@ -49,26 +23,17 @@ fn rootless_podman_limits() {
     let _turn = engines();
     let c = Case::new();
     let podman = |args: &[&str]| rootless(&c, PLAIN, args);
-    let flags = ["--memory=64m", "--memory-swap=96m", "--cpus=0.5", "--pids-limit=20", "-d", "--name", &c.id];
+    let flags = [&LIMITED[..], &["-d", "--name", &c.id]].concat();
     rootless_run(&c, PLAIN, &flags, &["sleep", "1000"]).go().ok();
     let pid: u64 = podman(&["inspect", "--format", "{{.State.Pid}}", &c.id]).go().ok().text().parse().expect("a pid");
     let cgroup = cgroup_of(pid);
     assert!(cgroup.to_str().unwrap().contains("/user@"), "{}", cgroup.display());
-    for (file, value) in [("memory.max", "67108864"), ("pids.max", "20"), ("cpu.max", "50000 100000")] {
+    for (file, value) in LIMITS {
         assert_eq!(fs::read_to_string(cgroup.join(file)).unwrap().trim(), value, "{file}");
     }
     let seen = podman(&["exec", &c.id, "sh", "-c", "id -u; cat /sys/fs/cgroup/memory.max"]).go().ok();
     assert_eq!(seen.text(), "0\n67108864");
-    podman(&["exec", &c.id, "sh", "-c", "exit 7"]).go().exits(7);
-    podman(&["update", "--memory=128m", "--memory-swap=256m", &c.id]).go().ok();
-    assert_eq!(fs::read_to_string(cgroup.join("memory.max")).unwrap().trim(), (128 << 20).to_string());
-    podman(&["pause", &c.id]).go().ok();
-    assert!(fs::read_to_string(cgroup.join("cgroup.events")).unwrap().contains("frozen 1"));
-    podman(&["unpause", &c.id]).go().ok();
-    podman(&["kill", "--signal=KILL", &c.id]).go().ok();
-    assert_eq!(podman(&["wait", &c.id]).go().ok().text(), "137");
-    podman(&["rm", &c.id]).go().ok();
-    assert_gone(&cgroup);
+    live_and_die(&c, podman, &cgroup);
 }
 
 #[test]

@@ -1,28 +1,35 @@
-//! podman: it calls the runtime itself.
+//! podman: it calls the runtime itself. All that it can do is the suite `podman`.
 
 use std::fs;
+use std::path::Path;
 
-use runtime_tests::engines::{
-    IMAGE, Manager, Profile, assert_gone, assert_limits, cgroup_of, engines, offered, program,
-};
-use runtime_tests::{Case, Cmd, paths, require};
+use runtime_tests::engines::podman::{PROFILE, podman, podman_run};
+use runtime_tests::engines::{Manager, assert_gone, assert_limits, cgroup_of, engines, offered};
+use runtime_tests::{Case, Cmd, require};
 
-/// podman with the runtime and the manager, and a subcommand.
-pub fn podman(c: &Case, manager: Manager, args: &[&str]) -> Cmd {
-    let manager = if manager == Manager::Systemd { "systemd" } else { "cgroupfs" };
-    program(c, "podman").arg("--runtime").arg(paths::orlop()).args(["--cgroup-manager", manager]).args(args)
-}
+/// What every container here is limited by, in podman's words.
+pub const LIMITED: [&str; 4] = ["--memory=64m", "--memory-swap=96m", "--cpus=0.5", "--pids-limit=20"];
 
-/// `podman run`.
-pub fn podman_run(c: &Case, manager: Manager, flags: &[&str], command: &[&str]) -> Cmd {
-    podman(c, manager, &["run", "--network=none"]).args(flags).arg(IMAGE).args(command)
+/// The rest of a limited container's life, whoever's it is.
+pub fn live_and_die(c: &Case, podman: impl Fn(&[&str]) -> Cmd, cgroup: &Path) {
+    podman(&["exec", &c.id, "sh", "-c", "exit 7"]).go().exits(7);
+    podman(&["update", "--memory=128m", "--memory-swap=256m", &c.id]).go().ok();
+    assert_eq!(fs::read_to_string(cgroup.join("memory.max")).unwrap().trim(), (128 << 20).to_string());
+    podman(&["pause", &c.id]).go().ok();
+    assert!(fs::read_to_string(cgroup.join("cgroup.events")).unwrap().contains("frozen 1"));
+    podman(&["unpause", &c.id]).go().ok();
+
+    podman(&["kill", "--signal=KILL", &c.id]).go().ok();
+    assert_eq!(podman(&["wait", &c.id]).go().ok().text(), "137");
+    podman(&["rm", &c.id]).go().ok();
+    assert_gone(cgroup);
 }
 
 fn podman_limits(manager: Manager) {
     let _turn = engines();
     let c = Case::new();
     let podman = |args: &[&str]| podman(&c, manager, args);
-    let flags = ["--memory=64m", "--memory-swap=96m", "--cpus=0.5", "--pids-limit=20", "-d", "--name", &c.id];
+    let flags = [&LIMITED[..], &["-d", "--name", &c.id]].concat();
     podman_run(&c, manager, &flags, &["sleep", "1000"]).go().ok();
 
     let pid = podman(&["inspect", "--format", "{{.State.Pid}}", &c.id]).go().ok().stdout;
@@ -33,20 +40,10 @@ fn podman_limits(manager: Manager) {
     assert!(stats[0]["mem_usage"].as_str().unwrap().ends_with("B / 67.11MB"), "{stats}");
     assert_eq!(stats[0]["pids"], "1", "{stats}");
 
-    // In the same cgroup, with its own exit status.
+    // In the same cgroup.
     let seen = podman(&["exec", &c.id, "cat", "/sys/fs/cgroup/memory.max"]).go().ok().stdout;
     assert_eq!(seen.trim(), "67108864");
-    podman(&["exec", &c.id, "sh", "-c", "exit 7"]).go().exits(7);
-    podman(&["update", "--memory=128m", "--memory-swap=256m", &c.id]).go().ok();
-    assert_eq!(fs::read_to_string(cgroup.join("memory.max")).unwrap().trim(), (128 << 20).to_string());
-    podman(&["pause", &c.id]).go().ok();
-    assert!(fs::read_to_string(cgroup.join("cgroup.events")).unwrap().contains("frozen 1"));
-    podman(&["unpause", &c.id]).go().ok();
-
-    podman(&["kill", "--signal=KILL", &c.id]).go().ok();
-    assert_eq!(podman(&["wait", &c.id]).go().ok().stdout.trim(), "137");
-    podman(&["rm", &c.id]).go().ok();
-    assert_gone(&cgroup);
+    live_and_die(&c, podman, &cgroup);
 }
 
 #[test]
@@ -72,29 +69,6 @@ fn podman_passes_on_exit_codes() {
     run(&["/nosuch"]).exits(127);
     run(&["/etc/passwd"]).exits(126);
 }
-
-/// Of containers-common: what it does not name does not exist.
-pub const PROFILE: Profile = Profile {
-    apparmor: "containers-default-",
-    verdicts: &[
-        ("clone", "ok"),
-        ("clone3", "EINVAL"),
-        ("unshare(0)", "ok"),
-        ("add_key", "ENOSYS"),
-        ("io_uring_setup", "ENOSYS"),
-        ("bpf", "EPERM"),
-        ("userfaultfd", "EPERM"),
-        ("personality(8)", "ok"),
-        ("personality(ADDR_NO_RANDOMIZE)", "ENOSYS"),
-        ("socket(AF_INET)", "ok"),
-        ("socket(AF_VSOCK)", "EPERM"),
-        ("socket(AF_NETLINK, AUDIT)", "EINVAL"),
-        ("socket(AF_NETLINK, ROUTE)", "ok"),
-        ("open_by_handle_at", "EPERM"),
-        ("number 500", "ENOSYS"),
-        ("i386: vm86old", "EPERM"),
-    ],
-};
 
 #[test]
 fn podmans_default_profiles_hold_in_init_and_exec() {

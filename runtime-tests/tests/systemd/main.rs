@@ -546,3 +546,19 @@ fn create_killed_at_any_call() {
     // The scope of a create that was killed is mostly gone before one can look.
     assert!(n > 100 && began >= 1, "{n} calls, {began} units seen");
 }
+
+/// A scope ends with its last process: an init that fails while systemd is still
+/// being told of the limits is heard all the same, not that the unit is missing.
+#[test]
+fn an_init_that_fails_early_says_why() {
+    require!(systemd());
+    let (mut c, unit) = case();
+    // Little for init to do before it fails, and much to tell systemd.
+    c.set("/mounts", json!([])).unset("/linux/maskedPaths").unset("/linux/readonlyPaths").args(&["/nosuch"]);
+    let devices: Vec<_> = (1..200).map(|n| json!({ "allow": true, "type": "c", "major": 10, "minor": n })).collect();
+    c.set("/linux/resources", json!({ "memory": { "limit": 64 << 20 }, "pids": { "limit": 33 }, "devices": devices }));
+    for _ in 0..12 {
+        create(&c).go().fails_with(&["exec: \"/nosuch\": stat /nosuch: no such file or directory"]);
+    }
+    assert_no_unit(&c, &unit);
+}
