@@ -83,8 +83,9 @@ pub fn program(c: &Case, name: &str) -> Cmd {
 
 /// The cgroup of a process, below the mount point.
 pub fn cgroup_of(pid: u64) -> PathBuf {
-    let line = fs::read_to_string(format!("/proc/{pid}/cgroup")).expect("its cgroup");
-    host::cgroup2().unwrap().join(line.trim().trim_start_matches("0::/"))
+    let text = fs::read_to_string(format!("/proc/{pid}/cgroup")).expect("its cgroup");
+    let path = text.lines().find_map(|line| line.strip_prefix("0::/")).expect("a cgroup v2");
+    host::cgroup2().unwrap().join(path)
 }
 
 /// The kernel, and systemd if it is the manager, have the limits of the config.
