@@ -37,6 +37,8 @@ struct Podman {
     c: Case,
     who: Who,
     manager: Manager,
+    /// Cgroups that somebody else has left.
+    before: Vec<PathBuf>,
     _turn: MutexGuard<'static, ()>,
 }
 
@@ -56,7 +58,7 @@ impl Podman {
         // left, and so would what systemd mounts when podman first looks at it.
         let turn = engines();
         let _ = fs::read_dir("/proc/sys/fs/binfmt_misc");
-        Self { c: Case::new(), who, manager, _turn: turn }
+        Self { c: Case::new(), who, manager, before: leaks::cgroups("libpod-"), _turn: turn }
     }
 
     /// Any subcommand.
@@ -139,7 +141,8 @@ impl Podman {
 
     /// Neither podman's cgroups nor the runtime's own files.
     fn nothing_left(&self) {
-        wait_for("the end of podman's cgroups", || leaks::cgroups("libpod-").is_empty().then_some(()));
+        let gone = || leaks::cgroups("libpod-").iter().all(|c| self.before.contains(c)).then_some(());
+        wait_for("the end of podman's cgroups", gone);
         let state = PathBuf::from("/run").join(paths::orlop().file_name().expect("a name"));
         // crun keeps two hidden directories of its own there.
         let names = fs::read_dir(&state).into_iter().flatten().flatten().map(|e| e.file_name());

@@ -87,7 +87,7 @@ spec:
     - name: host
       hostPath: {{ path: "{dir}", type: Directory }}
     - name: scratch
-      emptyDir: {{ medium: Memory }}
+      emptyDir: {{}}
   initContainers:
     - name: first
       image: {IMAGE}
@@ -132,7 +132,7 @@ fn kube_play() {
     // Its containers have the pod's name before their own.
     p.c.id = format!("{pod}-main");
     let script = "cat /host/f; echo; cat /scratch/first; hostname; cat /proc/sys/net/ipv4/ip_forward; touch /x; \
-        touch /host/x; ps | grep -c 'probe trap'; exec probe report";
+        touch /host/x; ps | grep -c '[p]robe trap'; exec probe report";
     let out = p.exec(&[], &["sh", "-c", script]).go().ok();
     let lines: Vec<&str> = out.stdout.lines().take(5).collect();
     assert_eq!(lines, ["of the host", "first", "kube", "1", "2"], "{}{}", out.stdout, out.stderr);
@@ -145,7 +145,7 @@ fn kube_play() {
     let cgroup = p.cgroup();
     let value = |file: &str| fs::read_to_string(cgroup.join(file)).unwrap().trim().to_owned();
     assert_eq!(["memory.max", "cpu.max"].map(value), ["67108864", "50000 100000"]);
-    p.ok(&["kube", "down", &file]);
+    p.ok(&["kube", "down", "--force", &file]);
     assert_eq!(p.ok(&["ps", "--all", "--quiet"]).text(), "");
     p.c.id = pod;
 }

@@ -22,8 +22,9 @@ fn what_a_systemd_is_given() {
     let env = p.sh("tr '\\0' '\\n' </proc/1/environ");
     assert!(env.contains("container=") && env.contains("container_uuid="), "{env}");
     // Its cgroup is its own to divide, and exec comes in all the same.
-    p.sh("cd /sys/fs/cgroup && mkdir init.scope && for pid in $(cat cgroup.procs); do
-            echo $pid >init.scope/cgroup.procs 2>/dev/null; done; echo +memory +pids >cgroup.subtree_control");
+    p.sh("cd /sys/fs/cgroup && mkdir init.scope && while pids=$(cat cgroup.procs); [ -n \"$pids\" ]; do
+            for pid in $pids; do echo $pid >init.scope/cgroup.procs 2>/dev/null; done; done
+        echo +memory +pids >cgroup.subtree_control");
     assert_eq!(p.sh("cat /sys/fs/cgroup/cgroup.subtree_control"), "memory pids");
     // The word for a systemd to go is RTMIN+3.
     p.ok(&["stop", &p.c.id]);

@@ -26,6 +26,8 @@ fn named_anonymous_and_read_only() {
         format!("{}:/odd:noexec,nosuid,nodev", host.display()),
     ];
     let flags: Vec<&str> = binds.iter().flat_map(|b| ["-v", b]).collect();
+    let volumes = || p.ok(&["volume", "ls", "--quiet"]).stdout.lines().count();
+    let before = volumes();
     p.start(&flags, &["sleep", "1000"]);
     let script = "cat /bind/f; echo; echo made >/bind/made; grep -c root /etc/passwd; echo kept >/named/f; touch /ro/x";
     let out = p.exec(&[], &["sh", "-c", script]).go().exits(1).says(&["Read-only file system"]);
@@ -34,10 +36,9 @@ fn named_anonymous_and_read_only() {
     let odd = p.exec(&[], &["probe", "mountinfo", "/odd"]).go().ok().last_json()[0]["options"].clone();
     assert_eq!(odd.as_array().unwrap()[..4], [json!("rw"), json!("nosuid"), json!("nodev"), json!("noexec")]);
     // Of the two volumes the named one outlives the container.
-    let volumes = || p.ok(&["volume", "ls", "--quiet"]).stdout.lines().count();
-    assert_eq!(volumes(), 2);
+    assert_eq!(volumes(), before + 2);
     p.ok(&["rm", "--force", "--volumes", "--time=0", &p.c.id]);
-    assert_eq!(volumes(), 1);
+    assert_eq!(volumes(), before + 1);
     let again = p.run(&["--rm", "-v", &binds[0]], &["cat", "/named/f"]).go().ok();
     assert_eq!(again.text(), "kept");
     p.ok(&["volume", "rm", &named]);
