@@ -8,6 +8,7 @@ set -uo pipefail
 cd "$(dirname "$0")/.." || exit 1
 [ $# -gt 0 ] || set -- engines podman docker containerd
 into=target/engines
+export ENGINES=all SUITE_TIMEOUT=${SUITE_TIMEOUT:-3600} VM_TIMEOUT=${VM_TIMEOUT:-10800}
 mkdir -p "$into"
 runtimes=(orlop crun runc)
 for runtime in "${runtimes[@]}"; do

@@ -10,7 +10,8 @@
 # ORLOP is the runtime (in the VM a path there; ours if unset). SUITE_TIMEOUT
 # are the seconds for one suite, VM_TIMEOUT those for one boot of the VM. SWEEP=n
 # (every nth call) and ROUNDS=n (percent) keep what is repeated short; in the VM,
-# which may be emulated, SWEEP=1 ROUNDS=100 does all.
+# which may be emulated, SWEEP=1 ROUNDS=100 does all. ENGINES=all has the checks of
+# engines that take long there as well.
 set -uo pipefail
 where=$1
 shift
@@ -24,7 +25,7 @@ case $where in
     vm)
         build=(--package runtime-tests --tests) kinds=test
         run=("$top/runtime-tests/vm/run.sh" --timeout "${VM_TIMEOUT:-3300}"
-            env SWEEP="${SWEEP:-32}" ROUNDS="${ROUNDS:-10}" SUITE_TIMEOUT="${SUITE_TIMEOUT:-900}")
+            env SWEEP="${SWEEP:-32}" ROUNDS="${ROUNDS:-10}" ENGINES="${ENGINES:-}" SUITE_TIMEOUT="${SUITE_TIMEOUT:-900}")
         ;;
     *) echo "native or vm?" >&2; exit 1 ;;
 esac

@@ -99,6 +99,14 @@ pub fn sample<T>(all: impl IntoIterator<Item = T>) -> impl Iterator<Item = T> {
     all.into_iter().step_by(if rounds(100) < 100 { 6 } else { 1 })
 }
 
+/// Are checks wanted that take engines half a minute and more where they are emulated?
+pub fn at_length() -> Result<(), String> {
+    match std::env::var("ENGINES").as_deref() {
+        Ok("all") => Ok(()),
+        _ => Err("takes long: with ENGINES=all (make test-engines)".to_owned()),
+    }
+}
+
 /// Is AppArmor on, with the means to load profiles?
 pub fn apparmor() -> Result<(), String> {
     let on = fs::read_to_string("/sys/module/apparmor/parameters/enabled").is_ok_and(|text| text.starts_with('Y'));
