@@ -1,7 +1,7 @@
 //! What every introduction to docker begins with.
 
 use runtime_tests::engines::{Manager, offered};
-use runtime_tests::{paths, require};
+use runtime_tests::{host, paths, require};
 
 use super::walk::{DEBIAN, Walk, eventually, greeting};
 
@@ -68,6 +68,7 @@ fn it_has_an_address_on_the_bridge() {
 /// Names are looked up at an address that rules in the container's own network namespace divert.
 #[test]
 fn containers_of_a_network_know_each_other_by_name() {
+    require!(host::at_length());
     require!(offered(Manager::Systemd));
     let w = Walk::new();
     w.debian();

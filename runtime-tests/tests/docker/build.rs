@@ -5,6 +5,7 @@ use std::path::Path;
 
 use runtime_tests::engines::docker::BUILDKIT_LOG;
 use runtime_tests::engines::{Manager, offered};
+use runtime_tests::host;
 use runtime_tests::require;
 
 use super::walk::{Walk, eventually, get, text};
@@ -116,6 +117,7 @@ fn the_classic_builder_builds_an_application() {
 /// The BuildKit within dockerd, whose steps are run by what DOCKER_BUILDKIT_RUNC_COMMAND names.
 #[test]
 fn buildkit_builds_an_application() {
+    require!(host::at_length());
     require!(offered(Manager::Systemd));
     let w = Walk::new();
     build_and_serve(&w, "1");
@@ -124,6 +126,7 @@ fn buildkit_builds_an_application() {
 /// What BuildKit has and the other builder has not: mounts of a step's own.
 #[test]
 fn buildkits_mounts_and_stages() {
+    require!(host::at_length());
     require!(offered(Manager::Systemd));
     let w = Walk::new();
     let dir = w.dir("context");

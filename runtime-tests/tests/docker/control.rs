@@ -148,6 +148,7 @@ fn start_again_and_restart() {
 
 #[test]
 fn created_and_started_in_the_foreground() {
+    require!(host::at_length());
     require!(offered(Manager::Systemd));
     let w = Walk::new();
     let script = ["sh", "-c", "read x; echo got $x; exit 4"];

@@ -54,6 +54,7 @@ fn a_status_is_passed_on_and_a_signal_is_128_more() {
 
 #[test]
 fn on_failure_it_is_restarted_so_many_times() {
+    require!(host::at_length());
     require!(offered(Manager::Systemd));
     let w = Walk::new();
     let id = w.start(&["--restart=on-failure:2"], "echo run; exit 3");
@@ -78,6 +79,7 @@ fn one_killed_for_want_of_memory_is_known() {
 
 #[test]
 fn health_is_looked_after() {
+    require!(host::at_length());
     require!(offered(Manager::Systemd));
     let w = Walk::new();
     let flags = ["--health-cmd=test -e /ok", "--health-interval=500ms", "--health-retries=1"];

@@ -4,7 +4,7 @@ use std::fs;
 
 use runtime_tests::engines::docker::IMAGE;
 use runtime_tests::engines::{Manager, offered};
-use runtime_tests::{require, sys};
+use runtime_tests::{host, require, sys};
 
 use super::walk::{Walk, common_dir, text};
 
@@ -68,6 +68,7 @@ fn a_read_only_directory_is_so_all_the_way_down() {
 /// What is mounted on the host later appears inside.
 #[test]
 fn a_directory_as_a_slave_of_the_hosts() {
+    require!(host::at_length());
     require!(offered(Manager::Systemd));
     let w = Walk::new();
     let dir = w.dir("shared");
@@ -184,6 +185,7 @@ fn copying_in_and_out() {
 
 #[test]
 fn export_is_the_tree_as_it_is() {
+    require!(host::at_length());
     require!(offered(Manager::Systemd));
     let w = Walk::new();
     w.sees("echo x >/added; echo x >/test/not-this; rm -f /bin/zcat");

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use runtime_tests::engines::docker::WRAPPED;
 use runtime_tests::engines::{Manager, offered};
-use runtime_tests::{json, paths, require};
+use runtime_tests::{host, json, paths, require};
 
 use super::walk::{Walk, eventually, text};
 
@@ -28,6 +28,7 @@ fn script(path: &Path, lines: &str) {
 /// A device's node, variable, library and hook by a CDI file, as its toolkit writes it.
 #[test]
 fn a_device_by_cdi() {
+    require!(host::at_length());
     require!(offered(Manager::Systemd));
     let w = Walk::new();
     let (library, hook) = (w.c.dir.join("library"), w.c.dir.join("hook"));
@@ -126,6 +127,7 @@ fn a_runtime_around_it_adds_hooks() {
 /// A hook that fails is told of in docker's words, and nothing is left.
 #[test]
 fn a_hook_that_fails_is_told_of() {
+    require!(host::at_length());
     require!(offered(Manager::Systemd));
     let w = Walk::new();
     let (log, hook) = (w.c.dir.join("log"), w.c.dir.join("hook"));

@@ -3,6 +3,7 @@
 use std::fs;
 
 use runtime_tests::engines::{Manager, offered};
+use runtime_tests::host;
 use runtime_tests::require;
 
 use super::walk::{Walk, eventually};
@@ -67,6 +68,7 @@ fn network_of_another_container_and_none() {
 /// All at once are usual for what watches a machine.
 #[test]
 fn every_namespace_of_the_hosts() {
+    require!(host::at_length());
     require!(offered(Manager::Systemd));
     let w = Walk::new();
     let flags = ["pid", "network", "ipc", "uts", "cgroupns"].map(|name| format!("--{name}=host"));

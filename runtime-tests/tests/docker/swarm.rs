@@ -139,6 +139,7 @@ fn a_service_is_scaled_rolled_healed_and_removed() {
 /// What swarm gives a task: a network over nodes, secrets and configs; and a port of the node's.
 #[test]
 fn a_service_with_a_port_a_secret_and_a_network() {
+    require!(host::at_length());
     require!(offered(Manager::Systemd));
     let s = Swarm::begun();
     let give = |kind: &str, name: &str, what: &str| {

@@ -1,7 +1,7 @@
 //! Terminals through docker: run, exec, attach.
 
 use runtime_tests::engines::{Manager, offered};
-use runtime_tests::{require, sys};
+use runtime_tests::{host, require, sys};
 
 use super::walk::{DEBIAN, Walk, eventually};
 
@@ -75,6 +75,7 @@ fn attach_and_detach_by_keys() {
 
 #[test]
 fn attach_without_a_terminal() {
+    require!(host::at_length());
     require!(offered(Manager::Systemd));
     let w = Walk::new();
     let script = "while read line; do echo got:$line; echo heard:$line >&2; done; exit 6";

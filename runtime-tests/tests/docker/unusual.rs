@@ -12,6 +12,7 @@ use super::walk::{DAEMON, Walk, eventually, greeting};
 /// cgroups that docker names itself, below one of one's choice.
 #[test]
 fn cgroups_without_systemd() {
+    require!(host::at_length());
     require!(offered(Manager::Cgroupfs));
     let w = Walk::with(Daemon { manager: Manager::Cgroupfs, ..DAEMON });
     assert_eq!(
@@ -40,6 +41,7 @@ fn cgroups_without_systemd() {
 /// Containers are not their daemon's children.
 #[test]
 fn containers_outlive_the_daemon() {
+    require!(host::at_length());
     require!(offered(Manager::Systemd));
     let w = Walk::with(Daemon { live_restore: true, ..DAEMON });
     let id = w.start(&["-p", "8082:5000"], "while :; do nc -l -p 5000 -e echo alive; done");
@@ -55,6 +57,7 @@ fn containers_outlive_the_daemon() {
 /// Root inside is nobody outside, with the network, volumes and a terminal's group as usual.
 #[test]
 fn ids_of_a_users() {
+    require!(host::at_length());
     require!(offered(Manager::Systemd));
     let w = Walk::with(Daemon { remapped: Some("tester"), ..DAEMON });
     let id = w.start(&["-v", "/data", "-p", "8083:5000"], "touch /data/x; while :; do nc -l -p 5000 -e id -u; done");

@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 
 use runtime_tests::console::Terminal;
 use runtime_tests::engines::{IMAGE, Manager, offered, program};
-use runtime_tests::{Cmd, paths, require, sys};
+use runtime_tests::{Cmd, host, paths, require, sys};
 
 use super::{Podman, Who};
 
@@ -50,12 +50,14 @@ fn builds(p: &Podman, isolation: &str) {
 
 #[test]
 fn podman_builds() {
+    require!(host::at_length());
     require!(offered(Manager::Systemd));
     builds(&Podman::new(Manager::Systemd), "--isolation=oci");
 }
 
 #[test]
 fn podman_builds_rootless() {
+    require!(host::at_length());
     require!(offered(Manager::Systemd));
     builds(&Podman::rootless(), "--isolation=rootless");
 }
@@ -105,6 +107,7 @@ fn buildah_runs_and_commits() {
 
 #[test]
 fn buildah_builds() {
+    require!(host::at_length());
     require!(offered(Manager::Systemd));
     let p = Podman::new(Manager::Systemd);
     let image = format!("localhost/{}:built", p.c.id);

@@ -4,7 +4,7 @@ use std::fs;
 
 use runtime_tests::command::wait_for;
 use runtime_tests::engines::{Manager, offered};
-use runtime_tests::{require, sys};
+use runtime_tests::{host, require, sys};
 
 use super::Podman;
 
@@ -64,6 +64,7 @@ fn exec_takes_user_environment_directory_and_input() {
 
 #[test]
 fn paused_healthy_and_copied_from() {
+    require!(host::at_length());
     require!(offered(Manager::Cgroupfs));
     let p = Podman::new(Manager::Cgroupfs);
     let health = ["--health-cmd=test ! -e /ill", "--health-interval=disable", "--health-retries=1"];
@@ -94,6 +95,7 @@ fn paused_healthy_and_copied_from() {
 /// Of the walk through the other options nothing depends on how cgroups are made.
 #[test]
 fn limits_change_while_it_runs() {
+    require!(host::at_length());
     require!(offered(Manager::Systemd));
     let p = Podman::new(Manager::Systemd);
     p.start(&["--cpu-shares=512", "--memory=64m"], &["sleep", "1000"]);
@@ -110,6 +112,7 @@ fn limits_change_while_it_runs() {
 
 #[test]
 fn an_init_of_podmans() {
+    require!(host::at_length());
     require!(offered(Manager::Systemd));
     let p = Podman::new(Manager::Systemd);
     p.start(&["--init"], &["sh", "-c", "(sleep 0.1 &); exec probe trap 15"]);
@@ -123,6 +126,7 @@ fn an_init_of_podmans() {
 
 #[test]
 fn out_of_memory_and_out_of_time() {
+    require!(host::at_length());
     require!(offered(Manager::Systemd));
     for manager in [Manager::Systemd, Manager::Cgroupfs] {
         let p = Podman::new(manager);
@@ -136,6 +140,7 @@ fn out_of_memory_and_out_of_time() {
 
 #[test]
 fn what_the_runtime_refuses() {
+    require!(host::at_length());
     require!(offered(Manager::Systemd));
     let p = Podman::new(Manager::Systemd);
     let refused = |flags: &[&str], command: &[&str]| p.run(&[&["--rm"], flags].concat(), command).go();

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use runtime_tests::engines::podman::podman;
 use runtime_tests::engines::{IMAGE, Manager, cgroup_of, offered, program};
-use runtime_tests::{Cmd, Value, paths, require};
+use runtime_tests::{Cmd, Value, host, paths, require};
 
 use super::Podman;
 
@@ -38,6 +38,7 @@ fn joined_and_the_hosts(p: &Podman) {
 
 #[test]
 fn namespaces_of_the_host_and_of_containers() {
+    require!(host::at_length());
     require!(offered(Manager::Systemd));
     joined_and_the_hosts(&Podman::new(Manager::Systemd));
 }
@@ -45,6 +46,7 @@ fn namespaces_of_the_host_and_of_containers() {
 /// With the host's pid namespace nothing ends by itself when the first process does.
 #[test]
 fn all_processes_end_with_a_container_in_the_hosts_pid_namespace() {
+    require!(host::at_length());
     require!(offered(Manager::Systemd));
     for manager in [Manager::Systemd, Manager::Cgroupfs] {
         let p = Podman::new(manager);
@@ -86,6 +88,7 @@ fn conmon(p: &Podman) -> (u64, String) {
 
 #[test]
 fn configured_for_good_and_without_a_cgroup() {
+    require!(host::at_length());
     require!(offered(Manager::Systemd));
     let p = Podman::new(Manager::Systemd);
     let name = paths::orlop().file_name().unwrap().to_str().unwrap().to_owned();

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use runtime_tests::command::wait_for;
 use runtime_tests::engines::{IMAGE, Manager, engines, offered, program, shell};
+use runtime_tests::host;
 use runtime_tests::require;
 
 use super::Podman;
@@ -16,6 +17,7 @@ fn bridge_there() {
 
 #[test]
 fn a_bridge_and_a_published_port() {
+    require!(host::at_length());
     require!(offered(Manager::Systemd));
     bridge_there();
     let p = Podman::new(Manager::Systemd);

@@ -6,12 +6,13 @@ use std::os::unix::net::UnixDatagram;
 use std::time::Duration;
 
 use runtime_tests::engines::{Manager, offered};
-use runtime_tests::{require, sys};
+use runtime_tests::{host, require, sys};
 
 use super::Podman;
 
 #[test]
 fn descriptors_are_preserved() {
+    require!(host::at_length());
     require!(offered(Manager::Systemd));
     let p = Podman::new(Manager::Systemd);
     let handed = |text: &str| {
@@ -60,6 +61,7 @@ impl Service {
 
 #[test]
 fn conmon_says_that_it_is_ready() {
+    require!(host::at_length());
     require!(offered(Manager::Systemd));
     let p = Podman::new(Manager::Systemd);
     let service = Service::new();

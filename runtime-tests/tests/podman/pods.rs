@@ -3,7 +3,7 @@
 use std::fs;
 
 use runtime_tests::engines::{IMAGE, Manager, cgroup_of, offered};
-use runtime_tests::{Value, require};
+use runtime_tests::{Value, host, require};
 
 use super::Podman;
 
@@ -54,12 +54,14 @@ fn a_pod_with_systemd() {
 
 #[test]
 fn a_pod_with_cgroupfs() {
+    require!(host::at_length());
     require!(offered(Manager::Cgroupfs));
     a_pod(&Podman::new(Manager::Cgroupfs), None);
 }
 
 #[test]
 fn a_pod_rootless() {
+    require!(host::at_length());
     require!(offered(Manager::Systemd));
     a_pod(&Podman::rootless(), Some("64m"));
 }
@@ -120,6 +122,7 @@ spec:
 
 #[test]
 fn kube_play() {
+    require!(host::at_length());
     require!(offered(Manager::Systemd));
     let mut p = Podman::new(Manager::Systemd);
     let (file, host) = (p.c.dir.join("pod.yaml"), p.c.dir.join("host"));

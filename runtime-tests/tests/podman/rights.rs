@@ -51,6 +51,7 @@ fn exactly_these_capabilities() {
 
 #[test]
 fn everything_a_program_is_given() {
+    require!(host::at_length());
     require!(offered(Manager::Systemd));
     let p = Podman::new(Manager::Systemd);
     let flags = [
@@ -123,6 +124,7 @@ fn options_of_security() {
 
 #[test]
 fn privileged() {
+    require!(host::at_length());
     require!(offered(Manager::Systemd));
     let p = Podman::new(Manager::Systemd);
     let script = "cat /proc/self/attr/current; ls /dev/kmsg; touch /proc/sys/kernel/hostname && echo rw; \
@@ -136,6 +138,7 @@ fn privileged() {
 
 #[test]
 fn devices_allowed_and_refused() {
+    require!(host::at_length());
     require!(host::spare_disk());
     let p = Podman::new(Manager::Systemd);
     let disk = fs::canonicalize(host::spare_disk().unwrap()).unwrap();

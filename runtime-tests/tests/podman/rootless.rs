@@ -4,12 +4,13 @@
 use std::fs;
 
 use runtime_tests::engines::{Manager, offered};
-use runtime_tests::{json, require};
+use runtime_tests::{host, json, require};
 
 use super::Podman;
 
 #[test]
 fn a_users_container_lives() {
+    require!(host::at_length());
     require!(offered(Manager::Systemd));
     let p = Podman::rootless();
     p.start(&["--init", "--hostname=here"], &["probe", "trap", "10", "15"]);
@@ -26,6 +27,7 @@ fn a_users_container_lives() {
 
 #[test]
 fn a_users_other_options() {
+    require!(host::at_length());
     require!(offered(Manager::Systemd));
     let p = Podman::rootless();
     // The user's own id is not in it.
@@ -56,6 +58,7 @@ fn a_users_other_options() {
 
 #[test]
 fn a_users_network_and_neighbours() {
+    require!(host::at_length());
     require!(offered(Manager::Systemd));
     let p = Podman::rootless();
     p.start(&["--memory=24m", "--memory-swap=24m"], &["sleep", "1000"]);

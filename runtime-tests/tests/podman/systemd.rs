@@ -2,7 +2,7 @@
 
 use runtime_tests::command::wait_for;
 use runtime_tests::engines::{Manager, offered};
-use runtime_tests::{json, require};
+use runtime_tests::{host, json, require};
 
 use super::Podman;
 
@@ -34,6 +34,7 @@ fn what_a_systemd_is_given() {
 /// The machine's own systemd once more, with the machine's programs.
 #[test]
 fn a_real_systemd_boots_and_shuts_down() {
+    require!(host::at_length());
     require!(offered(Manager::Systemd));
     let p = Podman::new(Manager::Systemd);
     let flags = ["--systemd=always", "-v", "/usr:/usr:ro", "--tmpfs=/var", "--tmpfs=/etc/systemd", "--memory=256m"];

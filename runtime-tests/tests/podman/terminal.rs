@@ -4,7 +4,7 @@ use std::fs::File;
 
 use runtime_tests::console::Terminal;
 use runtime_tests::engines::{Manager, offered};
-use runtime_tests::{require, sys};
+use runtime_tests::{host, require, sys};
 
 use super::Podman;
 
@@ -51,6 +51,7 @@ fn run_exec_and_attach_at_a_terminal() {
 
 #[test]
 fn run_exec_and_attach_at_a_terminal_rootless() {
+    require!(host::at_length());
     require!(offered(Manager::Systemd));
     at_a_terminal(&Podman::rootless());
 }

@@ -5,12 +5,13 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use runtime_tests::engines::{Manager, offered};
-use runtime_tests::{Value, json, require, sys};
+use runtime_tests::{Value, host, json, require, sys};
 
 use super::Podman;
 
 #[test]
 fn named_anonymous_and_read_only() {
+    require!(host::at_length());
     require!(offered(Manager::Systemd));
     let p = Podman::new(Manager::Systemd);
     let named = format!("{}-volume", p.c.id);
@@ -151,6 +152,7 @@ fn writable(p: &Podman, flags: &[&str], places: &[&str]) -> Vec<Value> {
 
 #[test]
 fn a_read_only_container() {
+    require!(host::at_length());
     require!(offered(Manager::Systemd));
     let p = Podman::new(Manager::Systemd);
     let places = ["", "/etc", "/tmp", "/run", "/var/tmp", "/dev/shm", "/dev"];
