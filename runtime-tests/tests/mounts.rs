@@ -347,33 +347,6 @@ fn slave_volume_sees_later_mounts_of_the_host() {
     drop(later);
 }
 
-/// As Kubernetes' `mountPropagation: Bidirectional` asks for it, beside one that gives nothing back.
-#[test]
-fn shared_volume_gives_its_mounts_to_the_host() {
-    let mut c = Case::new();
-    // But those of cases beside this one.
-    let others = || leaks::mounts().into_iter().filter(|m| !m.contains("/test-work/")).collect::<Vec<_>>();
-    let before = others();
-    let host = HostMount::tmpfs(c.dir.join("volume"));
-    sys::mount("", &host.0, "", libc::MS_SHARED, "").unwrap();
-    for dir in ["one", "two"] {
-        fs::create_dir(host.0.join(dir)).unwrap();
-    }
-    let source = host.0.to_str().unwrap().to_owned();
-    c.mount("/slave", "bind", &source, &["rbind", "rslave"]).mount("/shared", "bind", &source, &["rbind", "rshared"]);
-    c.set("/linux/rootfsPropagation", "rshared").add_caps(&["CAP_SYS_ADMIN"]).args(&["/bin/sleep", "1000"]);
-    c.start();
-    let script =
-        "for d in /slave/one /shared/two; do mount -t tmpfs none $d && touch $d/seen; done; ls /shared/one /slave/two";
-    assert_eq!(c.exec(&[], &["sh", "-c", script]).go().ok().stdout, "/shared/one:\n\n/slave/two:\nseen\n");
-    assert!(!host.0.join("one/seen").exists() && host.0.join("two/seen").exists());
-    c.exec(&[], &["umount", "/shared/two"]).go().ok();
-    assert!(!host.0.join("two/seen").exists());
-    c.delete();
-    // The container had the host's mounts as peers for a moment, and let go of them.
-    assert_eq!(others(), before);
-}
-
 // ---- special options
 
 #[test]

@@ -42,14 +42,18 @@ pub fn checkpoint(rt: &Runtime, o: &CheckpointOptions) -> Result<()> {
     }
     let status_fd = o.status_fd.map(writable).transpose()?;
     let plan = configured(&state)?;
+    let proc = Procfs::open().step_at("cannot open procfs", "/proc")?;
     ask_features(&program, o)?;
     let images = Images::make(&o.image)?;
     let mut options = images.options(&o.image, plan.annotations.get(CRIU_CONFIG))?;
-    describe(&mut options, &plan, &handle, &state, o)?;
+    describe(&mut options, &plan, &state, o, &proc)?;
     if !o.pre_dump {
+        let notify = notify::mount(&handle, &plan);
+        for (place, name) in external::of_container(&plan, &notify, state.init_process_pid, &proc)? {
+            options.external_mount(&place, &name);
+        }
         images.write_descriptors(&state.external_descriptors)?;
     }
-    let proc = Procfs::open().step_at("cannot open procfs", "/proc")?;
     set_yard(&mut options, handle.path(), &proc)?;
     let criu = Criu::start(&program, None, &images.fds(), || {
         private_mounts().step(STEP)?;
@@ -110,7 +114,7 @@ fn configured(state: &State) -> Result<Plan> {
 }
 
 /// What criu is told of the container itself.
-fn describe(options: &mut Options, plan: &Plan, handle: &Handle, state: &State, o: &CheckpointOptions) -> Result<()> {
+fn describe(options: &mut Options, plan: &Plan, state: &State, o: &CheckpointOptions, proc: &Procfs) -> Result<()> {
     let pid = state.init_process_pid;
     options.number(Number::Pid, pid.into());
     options.flag(Flag::LeaveRunning, o.leave_running);
@@ -118,7 +122,6 @@ fn describe(options: &mut Options, plan: &Plan, handle: &Handle, state: &State, 
     if let Some(root) = state.config.rootfs.to_str() {
         options.text(Text::Root, root);
     }
-    let proc = Procfs::open().step_at("cannot open procfs", "/proc")?;
     if let Some(cgroup) = open_cgroup(state)?
         && let Some(path) = cgroup.path().to_str()
     {
@@ -126,7 +129,7 @@ fn describe(options: &mut Options, plan: &Plan, handle: &Handle, state: &State, 
     }
     for kind in [NamespaceKind::Network, NamespaceKind::Pid] {
         if plan.namespaces.is_joined(kind) {
-            let directory = super::namespaces::directory(&proc, &pid.to_string())?;
+            let directory = super::namespaces::directory(proc, &pid.to_string())?;
             if let Some(inode) = super::namespaces::inode(&directory, kind)? {
                 options.text(Text::External, &format!("{}[{inode}]:{}", kind.proc_name(), external_namespace(kind)));
             }
@@ -139,9 +142,6 @@ fn describe(options: &mut Options, plan: &Plan, handle: &Handle, state: &State, 
     state.external_descriptors.iter().filter(|key| key.starts_with("file[")).for_each(|key| {
         options.text(Text::External, key);
     });
-    for (place, name) in external::of_container(plan, &notify::mount(handle, plan), pid, &proc)? {
-        options.external_mount(&place, &name);
-    }
     Ok(())
 }
 
