@@ -297,6 +297,11 @@ impl Cgroup {
         processes(self.fd()).step_at("cannot list the cgroup's processes", &self.path)
     }
 
+    /// The threads of these.
+    pub fn threads(&self) -> Result<Vec<i32>> {
+        listed(self.fd(), "cgroup.threads").step_at("cannot list the cgroup's threads", &self.path)
+    }
+
     /// Waits until no process is left in it; false when that took too long.
     pub fn wait_empty(&self, timeout: Duration) -> Result<bool> {
         fs::wait_event(self.fd(), "populated", false, Instant::now() + timeout)
@@ -354,8 +359,13 @@ fn asks_nothing(setting: &CgroupSetting) -> bool {
 }
 
 fn processes(dir: BorrowedFd<'_>) -> nix::Result<Vec<i32>> {
+    listed(dir, "cgroup.procs")
+}
+
+/// The numbers in a file of a cgroup and of those below it.
+fn listed(dir: BorrowedFd<'_>, file: &str) -> nix::Result<Vec<i32>> {
     let mut pids = Vec::new();
-    let mut collect = |dir: BorrowedFd<'_>| match fs::read(dir, "cgroup.procs") {
+    let mut collect = |dir: BorrowedFd<'_>| match fs::read(dir, file) {
         Ok(text) => {
             pids.extend(text.lines().filter_map(|line| line.parse::<i32>().ok()).filter(|pid| *pid != 0));
             Ok(())

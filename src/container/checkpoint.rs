@@ -13,6 +13,7 @@ use super::handle::{Handle, open_cgroup};
 use super::images::Images;
 use super::restore::{private_mounts, set_yard};
 use super::stage::stage;
+use super::standstill::Standstill;
 use super::state::{State, Status};
 use super::{CheckpointOptions, Runtime, delete, external, notify};
 use crate::criu::{self, Action, Criu, Feature, Flag, Number, Options, Text};
@@ -22,7 +23,7 @@ use crate::spec::{self, CRIU_CONFIG};
 use crate::sys;
 use crate::sys::procfs::Procfs;
 
-const STEP: &str = "cannot checkpoint the container";
+pub(super) const STEP: &str = "cannot checkpoint the container";
 /// Milliseconds that a process takes to die which criu has killed.
 const KILLED_WITHIN: u16 = 2000;
 
@@ -30,22 +31,27 @@ const KILLED_WITHIN: u16 = 2000;
 ///
 /// # Errors
 /// `container not running`; what the config names and is not there any more;
-/// criu's own words. The container then goes on as before.
+/// a process that stays in vfork(2); criu's own words. The container then goes on as before.
 pub fn checkpoint(rt: &Runtime, o: &CheckpointOptions) -> Result<()> {
     let program = criu::find(rt.criu.as_deref())?;
     needs_root(STEP)?;
     let (handle, state) = Handle::open_with_state(rt, &o.id)?;
     let _lock = handle.lock()?;
-    match handle.status(&state)?.0 {
-        Status::Running | Status::Paused => {}
+    let paused = match handle.status(&state)?.0 {
+        Status::Running => false,
+        Status::Paused => true,
         _ => return Err(Error::new("container not running").message(format!("{:?}", o.id))),
-    }
+    };
     let status_fd = o.status_fd.map(writable).transpose()?;
     let plan = configured(&state)?;
     let proc = Procfs::open().step_at("cannot open procfs", "/proc")?;
     ask_features(&program, o)?;
     let images = Images::make(&o.image)?;
+    let cgroup = open_cgroup(&state)?;
     let mut options = images.options(&o.image, plan.annotations.get(CRIU_CONFIG))?;
+    if let Some(path) = cgroup.as_ref().and_then(|cgroup| cgroup.path().to_str()) {
+        options.text(Text::FreezeCgroup, path);
+    }
     describe(&mut options, &plan, &state, o, &proc)?;
     if !o.pre_dump {
         let notify = notify::mount(&handle, &plan);
@@ -60,6 +66,7 @@ pub fn checkpoint(rt: &Runtime, o: &CheckpointOptions) -> Result<()> {
         images.open_again()?;
         stage(&[], handle.path(), &proc)
     })?;
+    let still = cgroup.as_ref().map(|cgroup| Standstill::of(cgroup, paused, &proc)).transpose()?;
     let action = if o.pre_dump { Action::PreDump } else { Action::Dump };
     let mut status_fd = status_fd;
     let asked = criu.ask(
@@ -79,8 +86,9 @@ pub fn checkpoint(rt: &Runtime, o: &CheckpointOptions) -> Result<()> {
     asked.map_err(|e| images.explain(e, STEP))?;
     criu.end();
     if o.leave_running || o.pre_dump {
-        return Ok(());
+        return still.map_or(Ok(()), Standstill::end);
     }
+    drop(still);
     match state.init()? {
         // criu's own config file can have them left running, too.
         Some(init) if !sys::process::wait_exit(&init, KILLED_WITHIN).step(STEP)? => Ok(()),
@@ -121,11 +129,6 @@ fn describe(options: &mut Options, plan: &Plan, state: &State, o: &CheckpointOpt
     options.flag(Flag::TrackMem, o.pre_dump || o.image.parent_path.is_some());
     if let Some(root) = state.config.rootfs.to_str() {
         options.text(Text::Root, root);
-    }
-    if let Some(cgroup) = open_cgroup(state)?
-        && let Some(path) = cgroup.path().to_str()
-    {
-        options.text(Text::FreezeCgroup, path);
     }
     for kind in [NamespaceKind::Network, NamespaceKind::Pid] {
         if plan.namespaces.is_joined(kind) {

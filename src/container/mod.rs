@@ -36,6 +36,7 @@ pub mod protect;
 mod restore;
 mod rootless;
 mod stage;
+mod standstill;
 mod start;
 mod state;
 mod update;

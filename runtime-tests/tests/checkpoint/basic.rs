@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::Read;
+use std::time::Duration;
 
 use runtime_tests::command::wait_for;
 use runtime_tests::console::{FdSocket, Terminal};
@@ -67,6 +68,42 @@ fn a_paused_one_stays_paused() {
     c.verb("resume").ok();
     let now = count(&c);
     wait_until_past(&c, now);
+    c.delete();
+}
+
+/// Who waits in vfork(2) for a child that stands still can't be saved (criu 4.2
+/// tries for ten seconds): a moment is found when nobody does.
+#[test]
+fn at_a_moment_when_nobody_is_in_vfork() {
+    require!(criu());
+    let mut c = Case::new();
+    c.args(&["/bin/probe", "keep-vfork", "1000"]);
+    c.start();
+    wait_until_past(&c, 1);
+    // It is out of it for a tenth of a second only.
+    std::thread::sleep(Duration::from_millis(300));
+    checkpoint(&c, &["--leave-running"]).go().ok();
+    let saved = count(&c);
+    wait_until_past(&c, saved);
+    checkpoint(&c, &[]).go().ok();
+    assert_gone(&c);
+    restore(&c, &[]).go().ok();
+    wait_until_past(&c, saved + 1);
+    c.delete();
+}
+
+#[test]
+fn when_somebody_always_is_in_vfork_it_says_so() {
+    require!(criu());
+    let mut c = Case::new();
+    c.args(&["/bin/probe", "keep-vfork", "3600000"]);
+    c.start();
+    wait_for("vfork", || (runtime_tests::leaks::processes(&c.id).len() == 2).then_some(()));
+    checkpoint(&c, &[]).go().fails_with(&["waits in vfork(2)", "try again later"]);
+    assert_eq!(c.status(), "running");
+    c.verb("pause").ok();
+    checkpoint(&c, &[]).go().fails_with(&["waits in vfork(2)", "resume the container"]);
+    assert_eq!(c.status(), "paused");
     c.delete();
 }
 

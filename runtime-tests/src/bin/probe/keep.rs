@@ -21,6 +21,12 @@ fn count(mut still: impl FnMut() -> std::io::Result<()>) -> ! {
     }
 }
 
+/// Waits in vfork(2), again and again, for so many milliseconds.
+pub fn vfork(wait: &str) -> ! {
+    let wait = Duration::from_millis(wait.parse().expect("ms"));
+    count(|| runtime_tests::sys::wait_in_vfork(wait))
+}
+
 /// Holds a lock on a file (flock(2)).
 pub fn lock(path: &str) -> ! {
     let file = File::create(path).expect("the file");

@@ -46,6 +46,7 @@ fn main() -> ExitCode {
         "burn" => load::burn(&rest[0]),
         "fork-bomb" => load::fork_bomb(),
         "keep-lock" => keep::lock(&rest[0]),
+        "keep-vfork" => keep::vfork(&rest[0]),
         "keep-connection" => keep::connection(),
         "write-direct" => print(load::write_direct(&rest[0], &rest[1])),
         other => {
