@@ -4,8 +4,9 @@
 //! finds by itself. Unless told to leave it running, the container is gone
 //! afterwards, as if deleted (runc, crun).
 
-use std::os::fd::AsRawFd;
-use std::os::fd::OwnedFd;
+use std::ffi::CString;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 
@@ -83,7 +84,14 @@ pub fn checkpoint(rt: &Runtime, o: &CheckpointOptions) -> Result<()> {
             Ok(())
         },
     );
-    asked.map_err(|e| images.explain(e, STEP))?;
+    asked.map_err(|e| {
+        let outside = !o.image.shell_job && on_a_terminal(&plan, state.init_process_pid, &proc);
+        images.explain(
+            e,
+            STEP,
+            outside.then_some("its stdio is a terminal of the host's: --shell-job, or give it other stdio"),
+        )
+    })?;
     criu.end();
     if o.leave_running || o.pre_dump {
         return still.map_or(Ok(()), Standstill::end);
@@ -151,6 +159,16 @@ fn describe(options: &mut Options, plan: &Plan, state: &State, o: &CheckpointOpt
 /// The name in the image of a namespace that is not the container's own (as runc and crun have it).
 pub fn external_namespace(kind: NamespaceKind) -> &'static str {
     if kind == NamespaceKind::Network { "extRootNetNS" } else { "extRootPidNS" }
+}
+
+/// Is the caller's terminal what it was given as stdio?
+fn on_a_terminal(plan: &Plan, pid: i32, proc: &Procfs) -> bool {
+    let is_terminal = |number: i32| {
+        let name = CString::new(format!("{pid}/fd/{number}")).unwrap_or_default();
+        let target = proc.file(&name, OFlag::O_PATH | OFlag::O_NOFOLLOW).and_then(|link| sys::path::read_link(&link));
+        target.is_ok_and(|path| ["/dev/pts/", "/dev/tty"].iter().any(|dir| path.as_bytes().starts_with(dir.as_bytes())))
+    };
+    plan.process.as_ref().is_some_and(|process| !process.terminal) && (0..=2).any(is_terminal)
 }
 
 /// What the flags need of criu and the kernel: asked before anything is written.

@@ -146,7 +146,8 @@ impl Images {
             (Flag::AutoDedup, o.auto_dedup),
             (Flag::ManageCgroups, true),
             (Flag::NotifyScripts, true),
-            (Flag::OrphanPtsMaster, true),
+            // With --shell-job a terminal is the caller's own, not one to be made anew.
+            (Flag::OrphanPtsMaster, !o.shell_job),
         ] {
             options.flag(flag, on);
         }
@@ -194,14 +195,17 @@ impl Images {
         Ok((0..=2).zip(known).filter(|(_, key)| is_inherited(key)).collect())
     }
 
-    /// An error of criu's, with what its log says and where that is.
-    pub fn explain(&self, error: Error, step: &'static str) -> Error {
+    /// An error of criu's, with what its log says, where that is, and what we know of it.
+    pub fn explain(&self, error: Error, step: &'static str, known: Option<&str>) -> Error {
         let (fd, path) = self.work.as_ref().map_or((&self.dir, &self.path), |(fd, path)| (fd, path));
         let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
         let log = nix::fcntl::openat(fd, self.log, flags, Mode::empty()).and_then(sys::fd::read_all);
         let complaints = log.ok().and_then(|log| criu::complaints(&String::from_utf8_lossy(&log)));
         match complaints.filter(|_| criu::is_from(&error)) {
-            Some(text) => Error::new(step).message(text).hint(format!("more in {}", path.join(self.log).display())),
+            Some(text) => {
+                let log = format!("more in {}", path.join(self.log).display());
+                Error::new(step).message(text).hint(known.map_or(log.clone(), |known| format!("{known}; {log}")))
+            }
             None => error.during(step),
         }
     }

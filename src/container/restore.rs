@@ -152,7 +152,7 @@ impl Making {
                 }
                 let _ = kill::end(&self.state);
                 let e = asked.err().unwrap_or_else(|| Error::new("criu has not said which process is init"));
-                Err(tools.images.explain(interrupts.explain(e), STEP))
+                Err(tools.images.explain(interrupts.explain(e), STEP, None))
             }
         }
     }
@@ -188,6 +188,8 @@ impl Making {
         options.text(Text::Root, rootfs);
         options.flag(Flag::RstSibling, true);
         options.flag(Flag::EvasiveDevices, true);
+        // Its own terminal is a new one, also with --shell-job.
+        options.flag(Flag::OrphanPtsMaster, plan.process.as_ref().is_some_and(|process| process.terminal));
         options.flag(Flag::TcpClose, o.tcp_close);
         for (text, value) in [(Text::LsmProfile, &o.lsm_profile), (Text::LsmMountContext, &o.lsm_mount_context)] {
             value.iter().for_each(|value| options.text(text, value));

@@ -4,6 +4,7 @@ use std::fs;
 use std::time::Duration;
 
 use runtime_tests::command::wait_for;
+use runtime_tests::console::Terminal;
 use runtime_tests::{Case, Cmd, host, json, require, sys};
 
 use super::{assert_gone, checkpoint, count, counting, criu, image, patient, restore, wait_until_past};
@@ -124,6 +125,32 @@ fn tcp() {
     c.delete();
     restore(&c, &["--tcp-close"]).go().ok();
     wait_for("the connection's end", || c.rootfs("/lost").exists().then_some(()));
+    c.delete();
+}
+
+/// The stdio is the caller's own terminal, before and after.
+#[test]
+fn shell_job() {
+    require!(criu());
+    let mut c = Case::new();
+    c.sh(&format!("tty >/on; read line; echo got $line >/got; {}", super::COUNTER));
+    c.write();
+    let run = |cmd: runtime_tests::Cmd| {
+        let (master, slave) = sys::open_pty();
+        cmd.on_tty(&slave).go().ok();
+        Terminal::new(master)
+    };
+    let _first = run(c.launch("run", &["--detach"], &c.id));
+    wait_for("the terminal", || c.rootfs("/on").exists().then_some(()));
+    checkpoint(&c, &[]).go().fails_with(&[
+        "cannot checkpoint the container",
+        "a terminal of the host's",
+        "--shell-job",
+    ]);
+    checkpoint(&c, &["--shell-job"]).go().ok();
+    let mut second = run(restore(&c, &["--shell-job"]));
+    second.send("hello\n");
+    wait_for("the line", || fs::read_to_string(c.rootfs("/got")).ok().filter(|got| got == "got hello\n"));
     c.delete();
 }
 
