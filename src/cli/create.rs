@@ -7,10 +7,10 @@ use super::{Context, Verb};
 use crate::container::{self, CreateOptions};
 use crate::error::Result;
 
-// No doc comment: clap would take it for the text of whoever includes these.
-// What `create` and `run` share.
+// No doc comments: clap would take them for the text of whoever includes these.
+// What `create`, `run` and `restore` share.
 #[derive(Debug, clap::Args)]
-pub(super) struct Shared {
+pub(super) struct Common {
     /// Bundle directory [default: the current directory]
     #[arg(short, long, value_name = "DIR", value_parser = any_path())]
     pub bundle: Option<PathBuf>,
@@ -26,6 +26,32 @@ pub(super) struct Shared {
     /// Unix socket to send a pidfd of the first process to
     #[arg(long, value_name = "SOCKET", value_parser = any_path())]
     pub pidfd_socket: Option<PathBuf>,
+    /// Container id, made of letters, digits and . _ + -
+    #[arg(value_name = "ID")]
+    pub id: String,
+}
+
+impl Common {
+    pub(super) fn options(self) -> CreateOptions {
+        CreateOptions {
+            id: self.id,
+            bundle: given(self.bundle),
+            config: given(self.config),
+            pid_file: given(self.pid_file),
+            console_socket: given(self.console_socket),
+            pidfd_socket: given(self.pidfd_socket),
+            no_pivot: false,
+            no_new_keyring: false,
+            preserve_fds: 0,
+        }
+    }
+}
+
+// What `create` and `run` share.
+#[derive(Debug, clap::Args)]
+pub(super) struct Shared {
+    #[command(flatten)]
+    pub common: Common,
     /// Change the root by moving a mount instead of pivot_root, for a root on a ramdisk
     #[arg(long)]
     pub no_pivot: bool,
@@ -35,24 +61,12 @@ pub(super) struct Shared {
     /// Hand this many file descriptors from 3 on to the container, besides $LISTEN_FDS
     #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true)]
     pub preserve_fds: u32,
-    /// Container id, made of letters, digits and . _ + -
-    #[arg(value_name = "ID")]
-    pub id: String,
 }
 
 impl Shared {
     pub(super) fn options(self) -> CreateOptions {
-        CreateOptions {
-            id: self.id,
-            bundle: given(self.bundle),
-            config: given(self.config),
-            pid_file: given(self.pid_file),
-            console_socket: given(self.console_socket),
-            pidfd_socket: given(self.pidfd_socket),
-            no_pivot: self.no_pivot,
-            no_new_keyring: self.no_new_keyring,
-            preserve_fds: self.preserve_fds,
-        }
+        let Self { common, no_pivot, no_new_keyring, preserve_fds } = self;
+        CreateOptions { no_pivot, no_new_keyring, preserve_fds, ..common.options() }
     }
 }
 

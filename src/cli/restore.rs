@@ -1,9 +1,8 @@
 //! `orlop restore [flags] ID`
 
-use std::path::PathBuf;
-
 use super::checkpoint::Image;
-use super::values::{any_path, given, given_text};
+use super::create::Common;
+use super::values::given_text;
 use super::{Context, Verb};
 use crate::container::{self, CreateOptions, RestoreOptions};
 use crate::error::Result;
@@ -12,24 +11,11 @@ use crate::error::Result;
 pub(super) struct Restore {
     #[command(flatten)]
     pub image: Image,
-    /// Bundle directory [default: the current directory]
-    #[arg(short, long, value_name = "DIR", value_parser = any_path())]
-    pub bundle: Option<PathBuf>,
-    /// Config file to use instead of the bundle's config.json
-    #[arg(short = 'f', long, value_name = "FILE", value_parser = any_path())]
-    pub config: Option<PathBuf>,
+    #[command(flatten)]
+    pub common: Common,
     /// Return as soon as the program runs
     #[arg(short, long)]
     pub detach: bool,
-    /// Write the first process's pid there, digits only
-    #[arg(long, value_name = "FILE", value_parser = any_path())]
-    pub pid_file: Option<PathBuf>,
-    /// Unix socket to send the terminal's file descriptor to
-    #[arg(long, value_name = "SOCKET", value_parser = any_path())]
-    pub console_socket: Option<PathBuf>,
-    /// Unix socket to send a pidfd of the first process to
-    #[arg(long, value_name = "SOCKET", value_parser = any_path())]
-    pub pidfd_socket: Option<PathBuf>,
     /// Do not become the reaper of the container's orphans
     #[arg(long)]
     pub no_subreaper: bool,
@@ -48,26 +34,14 @@ pub(super) struct Restore {
     /// Close open TCP connections
     #[arg(long)]
     pub tcp_close: bool,
-    /// Container id, made of letters, digits and . _ + -
-    #[arg(value_name = "ID")]
-    pub id: String,
 }
 
 impl Verb for Restore {
     const NAME: &'static str = "restore";
 
     fn run(self, ctx: &Context) -> Result<i32> {
-        let create = CreateOptions {
-            id: self.id,
-            bundle: given(self.bundle),
-            config: given(self.config),
-            pid_file: given(self.pid_file),
-            console_socket: given(self.console_socket),
-            pidfd_socket: given(self.pidfd_socket),
-            no_pivot: self.no_pivot,
-            no_new_keyring: self.no_new_keyring,
-            preserve_fds: 0,
-        };
+        let Self { common, no_pivot, no_new_keyring, .. } = self;
+        let create = CreateOptions { no_pivot, no_new_keyring, ..common.options() };
         let options = RestoreOptions {
             create,
             image: self.image.options(),

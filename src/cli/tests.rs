@@ -156,7 +156,7 @@ fn the_last_one_wins_and_booleans_take_values() {
         Some("run: invalid boolean value for --detach: \"maybe\"")
     );
     // A boolean never takes the next word.
-    assert_eq!(parse_as::<run::Run>(&["--detach", "true"]).unwrap().shared.id, "true");
+    assert_eq!(parse_as::<run::Run>(&["--detach", "true"]).unwrap().shared.common.id, "true");
 }
 
 #[test]

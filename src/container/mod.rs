@@ -25,6 +25,7 @@ mod kill;
 mod launch;
 mod list;
 mod making;
+mod mount_points;
 mod namespaces;
 mod notify;
 pub mod options;

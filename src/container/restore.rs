@@ -18,21 +18,20 @@ use super::images::Images;
 use super::launch::{InheritedFds, Interrupts};
 use super::making::{Making, WaitFor};
 use super::prepare::Prepared;
-use super::{CgroupsMode, RestoreOptions, Runtime, delete, external, kill, notify, stage};
+use super::{CgroupsMode, RestoreOptions, Runtime, delete, external, kill, mount_points, notify, stage};
 use crate::criu::{self, Action, Criu, Flag, Notice, Options, Text};
 use crate::error::{Error, Result, Step};
 use crate::init::console::PAYLOAD;
 use crate::log;
 use crate::spec::CRIU_CONFIG;
-use crate::spec::plan::{MountKind, NamespaceKind, Plan};
+use crate::spec::plan::{NamespaceKind, Plan};
 use crate::sys;
-use crate::sys::mount::{self, FsContext};
-use crate::sys::path::{Create, Root};
-use crate::sys::process::Fork;
+use crate::sys::mount;
 use crate::sys::procfs::Procfs;
 
 const STEP: &str = "cannot restore the container";
-const DIRECTORY: OFlag = OFlag::O_PATH.union(OFlag::O_DIRECTORY).union(OFlag::O_CLOEXEC);
+/// How a directory is opened that is only a place.
+pub const DIRECTORY: OFlag = OFlag::O_PATH.union(OFlag::O_DIRECTORY).union(OFlag::O_CLOEXEC);
 
 /// Restores a container; in the foreground, waits for its end, removes it, and
 /// gives back its status.
@@ -64,7 +63,8 @@ pub fn restore(rt: &Runtime, o: &RestoreOptions) -> Result<i32> {
     }
     let init = making.restore(rt, o, &Tools { program, images, stdio }, options, &interrupts)?;
     let relay = ours.map(|socket| Relay::start(&socket)).transpose()?;
-    let notify = notify::listen(&making.handle)?;
+    // Detached, there is nobody to pass on what it says.
+    let notify = if o.detach { None } else { notify::listen(&making.handle)? };
     let pid = making.settle_restored(&init)?;
     drop(making);
     if o.detach {
@@ -125,7 +125,7 @@ impl Making {
     ) -> Result<OwnedFd> {
         self.make_groups(rt, interrupts)?;
         let plan = &self.prepared.plan;
-        make_mount_points(plan)?;
+        mount_points::make(plan)?;
         let mut pass = self.describe(&mut options, o)?;
         pass.extend(tools.images.fds().into_iter().chain(tools.stdio.iter().map(AsRawFd::as_raw_fd)));
         if let Some(cgroup) = &mut self.cgroup {
@@ -274,7 +274,10 @@ impl Making {
 
 /// In the process that becomes criu: a mount namespace of its own, in which the
 /// rootfs is a mount. It ends with criu, and nothing of it is ever on the host.
-fn root_as_mount(rootfs: &Path) -> Result<()> {
+///
+/// # Errors
+/// The errno of unshare(2), or of what mounts.
+pub fn root_as_mount(rootfs: &Path) -> Result<()> {
     let step = "cannot make the rootfs a mount for criu";
     private_mounts().step(step)?;
     let dir = open(rootfs, DIRECTORY | OFlag::O_NOFOLLOW, Mode::empty()).step_at(step, rootfs)?;
@@ -300,66 +303,4 @@ pub fn private_mounts() -> nix::Result<()> {
     sys::process::unshare(libc::CLONE_NEWNS as u64)?;
     let slash = open(c"/", DIRECTORY, Mode::empty())?;
     mount::set_attr(&slash, 0, 0, libc::MS_SLAVE, true)
-}
-
-/// Makes the mount points that `create` would have made: criu makes none. In a
-/// process and a mount namespace of its own, where bind mounts are as they will
-/// be, so that what is mounted in them has its place there, and every other
-/// filesystem is an empty one, so that its own mount points are nobody's.
-fn make_mount_points(plan: &Plan) -> Result<()> {
-    use crate::init::sync::{Channel, Message};
-    let step = "cannot make the mount points";
-    let (ours, theirs) = Channel::pair()?;
-    match sys::process::fork(0, None).step(step)? {
-        Fork::Child => {
-            drop(ours);
-            let made = private_mounts().step(step).and_then(|()| mount_all(plan));
-            let said = match made {
-                Ok(()) => theirs.send(&Message::Ready),
-                Err(e) => theirs.send(&Message::Failed(Box::new(e))),
-            };
-            sys::process::exit_now(said.is_err().into())
-        }
-        Fork::Parent { pidfd, .. } => {
-            drop(theirs);
-            let said = ours.recv();
-            let _ = sys::process::wait(&pidfd);
-            match said? {
-                Some(Message::Ready) => Ok(()),
-                Some(Message::Failed(e)) => Err(*e),
-                _ => Err(Error::new(step).message("the process that does it has died")),
-            }
-        }
-    }
-}
-
-fn mount_all(plan: &Plan) -> Result<()> {
-    let step = "cannot make the mount point";
-    root_as_mount(&plan.rootfs)?;
-    let dir = open(&plan.rootfs, DIRECTORY | OFlag::O_NOFOLLOW, Mode::empty()).step_at(step, &plan.rootfs)?;
-    let root = Root::new(dir);
-    for m in &plan.mounts {
-        let failed = |e: Error| e.in_field(format!("mounts[{}]", m.index)).path(&m.destination);
-        let tree = match &m.kind {
-            MountKind::Bind { source, .. } if m.copy_symlink && source.is_symlink() => continue,
-            MountKind::Bind { source, .. } => {
-                let flags = OFlag::O_PATH | OFlag::O_CLOEXEC;
-                let flags = if m.src_nofollow { flags | OFlag::O_NOFOLLOW } else { flags };
-                let source = open(source, flags, Mode::empty()).step("cannot open the mount source").map_err(failed)?;
-                mount::clone_tree(&source, false).step(step).map_err(failed)?
-            }
-            MountKind::Fs { .. } | MountKind::Cgroup => {
-                FsContext::open(c"tmpfs").and_then(|fs| fs.mount(0)).step(step).map_err(failed)?
-            }
-            MountKind::Remount => continue,
-        };
-        let create = Create::like(&tree).step(step).map_err(failed)?;
-        let (to, _) = root.find_or_create(&m.destination, create).step(step).map_err(failed)?;
-        mount::attach(&tree, &to).step(step).map_err(failed)?;
-    }
-    if plan.root_readonly {
-        // Where criu puts the old root, or tries to make a directory in a read-only one.
-        root.find_or_create("/tmp", Create::Dir).step(step).map_err(|e| e.path("/tmp"))?;
-    }
-    Ok(())
 }
