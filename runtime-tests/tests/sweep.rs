@@ -11,7 +11,7 @@ use std::os::unix::net::UnixListener;
 use std::process::{Command, Stdio};
 
 use runtime_tests::sys::trace::{End, Harm, Who, harm_at};
-use runtime_tests::{Case, json, leaks, paths, reaper};
+use runtime_tests::{Case, host, json, leaks, paths, reaper, require};
 
 /// How many calls to go forward each time.
 fn step() -> usize {
@@ -253,6 +253,27 @@ fn update_is_killed() {
         running(c);
         let limits = r#"{"unified": {"cgroup.max.depth": "9", "cgroup.max.descendants": "99"}}"#;
         fs::write(c.bundle.join("limits.json"), limits).expect("limits.json");
+    });
+}
+
+const CHECKPOINT: [&str; 4] = ["checkpoint", "--image-path", "image", "ID"];
+const RESTORE: [&str; 5] = ["restore", "--detach", "--image-path", "image", "ID"];
+
+#[test]
+fn checkpoint_is_killed() {
+    require!(host::criu());
+    sweep(Who::Parent, &CHECKPOINT, running);
+}
+
+#[test]
+fn restore_is_killed() {
+    require!(host::criu());
+    sweep(Who::Parent, &RESTORE, |c| {
+        if !c.bundle.join("image").exists() {
+            running(c);
+            let args: Vec<&str> = CHECKPOINT[..3].iter().copied().chain([c.id.as_str()]).collect();
+            c.orlop(&args).cwd(&c.bundle).go().ok();
+        }
     });
 }
 

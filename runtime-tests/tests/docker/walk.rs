@@ -41,11 +41,18 @@ pub fn eventually<T>(what: &str, mut f: impl FnMut() -> Option<T>) -> T {
 fn common(started: usize) -> String {
     static NOW: Mutex<(usize, String)> = Mutex::new((0, String::new()));
     let mut now = NOW.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-    if now.0 != started {
+    let doubtful = FAILED.swap(false, Ordering::Relaxed);
+    if now.0 == started && doubtful {
+        let _ = Command::new("docker").args(["rm", "--force", "--volumes", &now.1]).output();
+    }
+    if now.0 != started || doubtful {
         *now = (started, start_common());
     }
     now.1.clone()
 }
+
+/// A test has failed, and may have taken the container with it that is there for all.
+static FAILED: AtomicBool = AtomicBool::new(false);
 
 /// Where it has its files on the host.
 pub fn common_dir() -> PathBuf {
@@ -217,6 +224,7 @@ impl Walk {
 impl Drop for Walk {
     fn drop(&mut self) {
         if std::thread::panicking() {
+            FAILED.store(true, Ordering::Relaxed);
             // In a helper thread: what fails panics, and we are panicking already.
             let _ = std::thread::scope(|s| s.spawn(|| self.remove_all()).join());
         } else if self.made.load(Ordering::Relaxed) {
