@@ -24,7 +24,7 @@ case $where in
     native) build=(--workspace) kinds='[a-z]*' run=() ;;
     vm)
         build=(--package runtime-tests --tests) kinds=test
-        run=("$top/runtime-tests/vm/run.sh" --timeout "${VM_TIMEOUT:-3300}"
+        run=("$top/runtime-tests/vm/run.sh" --timeout "${VM_TIMEOUT:-3900}"
             env SWEEP="${SWEEP:-32}" ROUNDS="${ROUNDS:-10}" ENGINES="${ENGINES:-}" SUITE_TIMEOUT="${SUITE_TIMEOUT:-900}")
         ;;
     *) echo "native or vm?" >&2; exit 1 ;;
