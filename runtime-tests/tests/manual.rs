@@ -14,8 +14,8 @@ use runtime_tests::{Case, Value, host, json, paths, sys};
 
 /// What a shell says when it waits for the next line, after the status of the last.
 const READY: &str = "] ready> ";
-/// What busybox's shell says in a container.
-const INSIDE: &str = "/ # ";
+/// How busybox's shell ends what it says in a container: `/ # `, or `~ # `.
+const INSIDE: &str = " # ";
 
 /// The manual's text between a heading and the next.
 struct Chapter(String);
@@ -137,7 +137,7 @@ impl Reader {
     fn follows(&mut self, line: &str) {
         let command = line.split(" #").next().unwrap_or_default().trim_end();
         if ["orlop run first", "orlop exec -t first sh"].contains(&command) {
-            let name = self.visits(line, &["hostname"]);
+            let name = self.visits(command, &["hostname"]);
             assert!(name.contains("\norlop\r\n"), "{line}: {name}");
             return;
         }
@@ -207,7 +207,12 @@ fn from_the_first_line_to_the_last() {
         Err(why) => host::report_part("manual", "limits", &why),
     }
     match host::criu() {
-        Ok(()) => r.follows_all(&Chapter::of("Saving and bringing back")),
+        Ok(()) => {
+            let args = json!(["sh", "-c", "while :; do sleep 1; done"]);
+            r.edits(|config| config["process"]["args"] = args);
+            r.follows_all(&Chapter::of("Saving and bringing back"));
+            r.edits(in_the_background);
+        }
         Err(why) => host::report_part("manual", "saving and bringing back", &why),
     }
     will_not_start(&mut r);

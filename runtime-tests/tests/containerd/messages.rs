@@ -65,6 +65,8 @@ ContainerStatusRequest: 1 container_id text, 2 verbose bool
 ContainerStatusResponse: 1 status ContainerStatus, 2 info map
 UpdateContainerResourcesRequest: 1 container_id text, 2 linux LinuxContainerResources, 4 annotations map
 UpdateContainerResourcesResponse:
+CheckpointContainerRequest: 1 container_id text, 2 location text, 3 timeout number
+CheckpointContainerResponse:
 ReopenContainerLogRequest: 1 container_id text
 ReopenContainerLogResponse:
 ExecSyncRequest: 1 container_id text, 2 cmd text*, 3 timeout number
