@@ -19,12 +19,7 @@ for runtime in ${RUNTIMES:-orlop crun runc}; do
     echo "== $runtime"
     # What fails is in the table; that the peers fail is no failure here.
     ORLOP=$path bash .ci/test.sh vm "$@"
-    # SUITE::TEST and how it ended; skips are said on a line of their own.
-    awk '/^test .* \.\.\. / { done[$2] = $NF }
-         /skip: [a-z0-9_:]+: / { sub(/.*skip: /, ""); sub(/: .*/, ""); skipped[$0] = 1 }
-         /^suite [^ ]+: / { suite = $2; sub(/:.*/, "", suite)
-             for (test in done) { name = suite "::" test; print name, (name in skipped ? "skipped" : done[test]) }
-             delete done }' target/tests.vm.log | sort >"$into/$runtime"
+    sh .ci/checks.sh target/tests.vm.log >"$into/$runtime"
 done
 for runtime in orlop crun runc; do
     [ -s "$into/$runtime" ] || { echo "no checks of $runtime have been run" >&2; exit 1; }

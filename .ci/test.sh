@@ -79,6 +79,8 @@ sum() { sed -n "s/^suite .* \([0-9]*\) $1.*/\1/p" "$log" | awk '{ n += $1 } END 
 failed=$(sum failed)
 # A machine or a program that broke down has failed as well.
 if [ "$status" != 0 ] && [ "$failed" = 0 ]; then failed=1; fi
+# What is done under each engine.
+[ "$where" = native ] || sh .ci/checks.sh "$log" | grep -E '^(containerd|docker|engines|podman)::'
 echo
 echo "$(sum passed) passed, $failed failed, $(sum skipped) skipped"
 exit "$status"
