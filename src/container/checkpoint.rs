@@ -9,9 +9,11 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::unistd::{Pid, setpgid};
 
 use super::handle::{Handle, open_cgroup};
 use super::images::Images;
+use super::launch::Interrupts;
 use super::restore::{private_mounts, set_yard};
 use super::stage::stage;
 use super::standstill::Standstill;
@@ -62,7 +64,16 @@ pub fn checkpoint(rt: &Runtime, o: &CheckpointOptions) -> Result<()> {
         images.write_descriptors(&state.external_descriptors)?;
     }
     set_yard(&mut options, handle.path(), &proc)?;
+    // criu that is ended half-way leaves its own code in the processes, and the
+    // cgroup would stay frozen: both come to their end first. But pages may be
+    // waited for for ever.
+    let held = !o.image.lazy_pages;
+    let _held = held.then(Interrupts::hold).transpose()?;
     let criu = Criu::start(&program, None, &images.fds(), || {
+        if held {
+            // What is typed at a terminal goes to a whole group.
+            setpgid(Pid::from_raw(0), Pid::from_raw(0)).step(STEP)?;
+        }
         private_mounts().step(STEP)?;
         images.open_again()?;
         stage(&[], handle.path(), &proc)

@@ -217,3 +217,24 @@ fn interrupted() {
     running.wait().exits(143).says(&["interrupted by SIGTERM"]);
     assert_gone(&c);
 }
+
+/// It comes to its end first: neither is the container left paused, nor with
+/// criu's code in its processes.
+#[test]
+fn interrupted_while_it_saves() {
+    require!(criu());
+    let mut c = Case::new();
+    counting(&mut c);
+    for delay in [5, 20, 40, 60, 80, 100, 130, 160] {
+        let (master, slave) = sys::open_pty();
+        let mut terminal = Terminal::new(master);
+        let running = checkpoint(&c, &["--leave-running"]).on_tty(&slave).spawn();
+        std::thread::sleep(Duration::from_millis(delay));
+        terminal.send("\x03");
+        running.wait();
+        assert_eq!(c.status(), "running", "after {delay} ms");
+        let now = count(&c);
+        wait_until_past(&c, now);
+    }
+    c.delete();
+}
