@@ -14,8 +14,7 @@ use nix::unistd::{Pid, setpgid};
 use super::handle::{Handle, open_cgroup};
 use super::images::Images;
 use super::launch::Interrupts;
-use super::restore::{private_mounts, set_yard};
-use super::stage::stage;
+use super::stage::{private_mounts, set_yard, stage};
 use super::standstill::Standstill;
 use super::state::{State, Status};
 use super::{CheckpointOptions, Runtime, delete, external, notify};
@@ -26,7 +25,7 @@ use crate::spec::{self, CRIU_CONFIG};
 use crate::sys;
 use crate::sys::procfs::Procfs;
 
-pub(super) const STEP: &str = "cannot checkpoint the container";
+const STEP: &str = "cannot checkpoint the container";
 /// Milliseconds that a process takes to die which criu has killed.
 const KILLED_WITHIN: u16 = 2000;
 
@@ -37,7 +36,7 @@ const KILLED_WITHIN: u16 = 2000;
 /// a process that stays in vfork(2); criu's own words. The container then goes on as before.
 pub fn checkpoint(rt: &Runtime, o: &CheckpointOptions) -> Result<()> {
     let program = criu::find(rt.criu.as_deref())?;
-    needs_root(STEP)?;
+    criu::needs_root(STEP)?;
     let (handle, state) = Handle::open_with_state(rt, &o.id)?;
     let _lock = handle.lock()?;
     let paused = match handle.status(&state)?.0 {
@@ -115,17 +114,6 @@ pub fn checkpoint(rt: &Runtime, o: &CheckpointOptions) -> Result<()> {
     }
 }
 
-/// criu wants more than any user may.
-///
-/// # Errors
-/// That this is not root.
-pub fn needs_root(step: &'static str) -> Result<()> {
-    match nix::unistd::geteuid().is_root() {
-        true => Ok(()),
-        false => Err(Error::sys(step, libc::EPERM).hint("criu needs root")),
-    }
-}
-
 /// The config that the container was made of.
 fn configured(state: &State) -> Result<Plan> {
     let own = &state.orlop;
@@ -153,7 +141,7 @@ fn describe(options: &mut Options, plan: &Plan, state: &State, o: &CheckpointOpt
         if plan.namespaces.is_joined(kind) {
             let directory = super::namespaces::directory(proc, &pid.to_string())?;
             if let Some(inode) = super::namespaces::inode(&directory, kind)? {
-                options.text(Text::External, &format!("{}[{inode}]:{}", kind.proc_name(), external_namespace(kind)));
+                options.text(Text::External, &format!("{}[{inode}]:{}", kind.proc_name(), external::namespace(kind)));
             }
         }
     }
@@ -165,11 +153,6 @@ fn describe(options: &mut Options, plan: &Plan, state: &State, o: &CheckpointOpt
         options.text(Text::External, key);
     });
     Ok(())
-}
-
-/// The name in the image of a namespace that is not the container's own (as runc and crun have it).
-pub fn external_namespace(kind: NamespaceKind) -> &'static str {
-    if kind == NamespaceKind::Network { "extRootNetNS" } else { "extRootPidNS" }
 }
 
 /// Is the caller's terminal what it was given as stdio?

@@ -256,6 +256,11 @@ fn unescape(word: &[u8]) -> Vec<u8> {
     out
 }
 
+/// The name in the image of a namespace that is not the container's own (as runc and crun have it).
+pub fn namespace(kind: NamespaceKind) -> &'static str {
+    if kind == NamespaceKind::Network { "extRootNetNS" } else { "extRootPidNS" }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -3,7 +3,7 @@
 use nix::fcntl::{OFlag, open};
 use nix::sys::stat::Mode;
 
-use super::restore::{DIRECTORY, private_mounts, root_as_mount};
+use super::stage::{DIRECTORY, private_mounts, root_as_mount};
 use crate::error::{Error, Result, Step};
 use crate::init::sync::{Channel, Message};
 use crate::spec::plan::{MountKind, Plan};

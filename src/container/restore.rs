@@ -6,12 +6,8 @@
 //! is compared with the config (`external.rs`).
 
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use nix::fcntl::{OFlag, open};
-use nix::sys::stat::Mode;
-
-use super::checkpoint::{external_namespace, needs_root};
 use super::create::{console_pair, host_hooks};
 use super::foreground::{self, Foreground, Relay};
 use super::images::Images;
@@ -26,12 +22,8 @@ use crate::log;
 use crate::spec::CRIU_CONFIG;
 use crate::spec::plan::{NamespaceKind, Plan};
 use crate::sys;
-use crate::sys::mount;
-use crate::sys::procfs::Procfs;
 
 const STEP: &str = "cannot restore the container";
-/// How a directory is opened that is only a place.
-pub const DIRECTORY: OFlag = OFlag::O_PATH.union(OFlag::O_DIRECTORY).union(OFlag::O_CLOEXEC);
 
 /// Restores a container; in the foreground, waits for its end, removes it, and
 /// gives back its status.
@@ -41,7 +33,7 @@ pub const DIRECTORY: OFlag = OFlag::O_PATH.union(OFlag::O_DIRECTORY).union(OFlag
 /// words, with everything undone.
 pub fn restore(rt: &Runtime, o: &RestoreOptions) -> Result<i32> {
     let program = criu::find(rt.criu.as_deref())?;
-    needs_root(STEP)?;
+    criu::needs_root(STEP)?;
     let interrupts = Interrupts::hold()?;
     let prepared = Prepared::new(rt, &o.create, InheritedFds::find(0), o.detach, &interrupts)?;
     check(&prepared.plan)?;
@@ -165,7 +157,7 @@ impl Making {
         for (number, stand) in stands.iter().enumerate() {
             options.external_mount(&stand.name, &stand.place(self.handle.path(), number)?);
         }
-        set_yard(options, self.handle.path(), &self.prepared.procfs)?;
+        stage::set_yard(options, self.handle.path(), &self.prepared.procfs)?;
         // Left alone by criu, they all stay where it is.
         let cgroup = self.cgroup.as_ref().filter(|_| o.image.cgroups == CgroupsMode::Ignore);
         Criu::start(&tools.program, cgroup.map(|cgroup| cgroup.fd()), pass, || {
@@ -175,7 +167,7 @@ impl Making {
             }
             // Nobody is left who could be told, nor undo it.
             sys::ids::set_parent_death_signal(libc::SIGKILL).step(STEP)?;
-            root_as_mount(&plan.rootfs)?;
+            stage::root_as_mount(&plan.rootfs)?;
             tools.images.open_again()?;
             stage::stage(&stands, self.handle.path(), &self.prepared.procfs)
         })
@@ -202,7 +194,7 @@ impl Making {
         for (index, kind, fd) in &self.prepared.join {
             match kind {
                 NamespaceKind::Network | NamespaceKind::Pid => {
-                    options.inherit(external_namespace(*kind), fd.as_raw_fd());
+                    options.inherit(external::namespace(*kind), fd.as_raw_fd());
                     pass.push(fd.as_raw_fd());
                 }
                 _ => {
@@ -270,37 +262,4 @@ impl Making {
         self.done = true;
         Ok(pid)
     }
-}
-
-/// In the process that becomes criu: a mount namespace of its own, in which the
-/// rootfs is a mount. It ends with criu, and nothing of it is ever on the host.
-///
-/// # Errors
-/// The errno of unshare(2), or of what mounts.
-pub fn root_as_mount(rootfs: &Path) -> Result<()> {
-    let step = "cannot make the rootfs a mount for criu";
-    private_mounts().step(step)?;
-    let dir = open(rootfs, DIRECTORY | OFlag::O_NOFOLLOW, Mode::empty()).step_at(step, rootfs)?;
-    mount::clone_tree(&dir, true).and_then(|tree| mount::attach(&tree, &dir)).step_at(step, rootfs)
-}
-
-/// Tells criu where the cgroup hierarchy will be staged.
-///
-/// # Errors
-/// For a path that is not UTF-8.
-pub fn set_yard(options: &mut Options, directory: &Path, proc: &Procfs) -> Result<()> {
-    let Some(yard) = stage::yard(directory, proc) else { return Ok(()) };
-    let text = yard.to_str().ok_or_else(|| Error::new("criu takes only UTF-8").path(&yard))?;
-    options.text(Text::CgroupYard, text);
-    Ok(())
-}
-
-/// A mount namespace of its own, slave of the one before.
-///
-/// # Errors
-/// The errno of unshare(2) or mount_setattr(2).
-pub fn private_mounts() -> nix::Result<()> {
-    sys::process::unshare(libc::CLONE_NEWNS as u64)?;
-    let slash = open(c"/", DIRECTORY, Mode::empty())?;
-    mount::set_attr(&slash, 0, 0, libc::MS_SLAVE, true)
 }

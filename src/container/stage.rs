@@ -1,5 +1,6 @@
-//! What of the host's a restored container is given: bound for criu, which finds
-//! it by path, with the attributes and ids that it is to have.
+//! The mount namespace that criu works in. What of the host's a restored
+//! container is given is bound there, which criu finds by path, with the
+//! attributes and ids that it is to have.
 //!
 //! criu 4.2 binds what it is given and leaves out to make it read-only where
 //! another mount of the same filesystem is so already; and it knows no id-mapped
@@ -15,9 +16,11 @@ use nix::sys::stat::Mode;
 
 use super::external::{self, Bind, MASK, device_name, mount_points};
 use crate::cgroup;
+use crate::criu::{Options, Text};
 use crate::error::{Error, Result, Step};
 use crate::init::userns;
 use crate::spec::plan::{Device, IdMaps, Mount, MountAttr, NamespaceKind, Plan};
+use crate::sys;
 use crate::sys::mount::{self, FsContext, mount_identity};
 use crate::sys::path::{Create, Root};
 use crate::sys::procfs::Procfs;
@@ -26,6 +29,8 @@ use crate::sys::procfs::Procfs;
 const YARD: &str = "yard";
 /// What masks files.
 const NULL: &str = "/dev/null";
+/// How a directory is opened that is only a place.
+pub const DIRECTORY: OFlag = OFlag::O_PATH.union(OFlag::O_DIRECTORY).union(OFlag::O_CLOEXEC);
 const INERT: u64 = libc::MOUNT_ATTR_RDONLY | libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NOEXEC;
 
 /// What of the host's a name in an image stands for.
@@ -155,13 +160,12 @@ pub fn stage(all: &[Stand<'_>], directory: &Path, proc: &Procfs) -> Result<()> {
     let step = "cannot bind for criu";
     let trees = all.iter().map(|stand| stand.tree(proc).map_err(|e| e.in_field(&stand.field).path(&stand.mount)));
     let trees = trees.collect::<Result<Vec<_>>>()?;
-    let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
-    let onto = open(directory, flags, Mode::empty()).step_at(step, directory)?;
+    let onto = open(directory, DIRECTORY, Mode::empty()).step_at(step, directory)?;
     let tmpfs = FsContext::open(c"tmpfs").and_then(|fs| fs.mount(0)).step(step)?;
     let hierarchy = match (yard(directory, proc), cgroup::mount_point()) {
-        (Some(_), Some(mount)) => {
-            Some(open(mount, flags, Mode::empty()).and_then(|fd| mount::clone_tree(fd, false)).step_at(step, mount)?)
-        }
+        (Some(_), Some(mount)) => Some(
+            open(mount, DIRECTORY, Mode::empty()).and_then(|fd| mount::clone_tree(fd, false)).step_at(step, mount)?,
+        ),
         _ => None,
     };
     mount::attach(&tmpfs, &onto).step_at(step, directory)?;
@@ -174,4 +178,37 @@ pub fn stage(all: &[Stand<'_>], directory: &Path, proc: &Procfs) -> Result<()> {
         mount::attach(tree, &to).step(step)?;
     }
     Ok(())
+}
+
+/// In the process that becomes criu: a mount namespace of its own, in which the
+/// rootfs is a mount. It ends with criu, and nothing of it is ever on the host.
+///
+/// # Errors
+/// The errno of unshare(2), or of what mounts.
+pub fn root_as_mount(rootfs: &Path) -> Result<()> {
+    let step = "cannot make the rootfs a mount for criu";
+    private_mounts().step(step)?;
+    let dir = open(rootfs, DIRECTORY | OFlag::O_NOFOLLOW, Mode::empty()).step_at(step, rootfs)?;
+    mount::clone_tree(&dir, true).and_then(|tree| mount::attach(&tree, &dir)).step_at(step, rootfs)
+}
+
+/// Tells criu where the cgroup hierarchy will be staged.
+///
+/// # Errors
+/// For a path that is not UTF-8.
+pub fn set_yard(options: &mut Options, directory: &Path, proc: &Procfs) -> Result<()> {
+    let Some(yard) = yard(directory, proc) else { return Ok(()) };
+    let text = yard.to_str().ok_or_else(|| Error::new("criu takes only UTF-8").path(&yard))?;
+    options.text(Text::CgroupYard, text);
+    Ok(())
+}
+
+/// A mount namespace of its own, slave of the one before.
+///
+/// # Errors
+/// The errno of unshare(2) or mount_setattr(2).
+pub fn private_mounts() -> nix::Result<()> {
+    sys::process::unshare(libc::CLONE_NEWNS as u64)?;
+    let slash = open(c"/", DIRECTORY, Mode::empty())?;
+    mount::set_attr(&slash, 0, 0, libc::MS_SLAVE, true)
 }

@@ -10,11 +10,11 @@
 use std::ffi::CString;
 use std::time::{Duration, Instant};
 
-use super::checkpoint::STEP;
 use crate::cgroup::Cgroup;
 use crate::error::{Error, Result};
 use crate::sys::procfs::Procfs;
 
+const STEP: &str = "cannot hold the container's processes still";
 /// For as long a child may be on its way to a program.
 const PATIENCE: Duration = Duration::from_secs(2);
 /// How long the processes run between two looks, at most.

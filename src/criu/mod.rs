@@ -52,6 +52,17 @@ pub fn find(given: Option<&Path>) -> Result<PathBuf> {
         })
 }
 
+/// criu wants more than any user may.
+///
+/// # Errors
+/// That this is not root.
+pub fn needs_root(step: &'static str) -> Result<()> {
+    match nix::unistd::geteuid().is_root() {
+        true => Ok(()),
+        false => Err(Error::sys(step, libc::EPERM).hint("criu needs root")),
+    }
+}
+
 fn is_program(path: &Path) -> bool {
     let Ok(name) = CString::new(path.as_os_str().as_bytes()) else { return false };
     path.is_file() && sys::process::may_execute(&name).is_ok()
