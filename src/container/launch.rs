@@ -8,7 +8,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 
-use super::state::ended_without_execve;
+use super::stat::ended_without_execve;
 use crate::cgroup::Cgroup;
 use crate::error::{Error, Result, Step};
 use crate::hooks::HookState;

@@ -39,6 +39,7 @@ mod rootless;
 mod stage;
 mod standstill;
 mod start;
+mod stat;
 mod state;
 mod update;
 

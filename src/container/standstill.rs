@@ -10,6 +10,7 @@
 use std::ffi::CString;
 use std::time::{Duration, Instant};
 
+use super::stat::Stat;
 use crate::cgroup::Cgroup;
 use crate::error::{Error, Result};
 use crate::sys::procfs::Procfs;
@@ -84,7 +85,7 @@ fn in_vfork(cgroup: &Cgroup, proc: &Procfs) -> Result<Option<i32>> {
         let name = CString::new(format!("{tid}/stat")).unwrap_or_default();
         loop {
             // One that is not there any more waits for nothing.
-            match proc.read(&name).ok().as_deref().and_then(state) {
+            match proc.read(&name).ok().as_deref().and_then(Stat::parse).map(|stat| stat.state) {
                 Some(b'D') => return Ok(Some(tid)),
                 Some(b'R') if Instant::now() < deadline => std::thread::sleep(Duration::from_millis(1)),
                 _ => break,
@@ -92,19 +93,4 @@ fn in_vfork(cgroup: &Cgroup, proc: &Procfs) -> Result<Option<i32>> {
         }
     }
     Ok(None)
-}
-
-/// The third field of `/proc/PID/stat` (proc_pid_stat(5)); the second may have parentheses of its own.
-fn state(stat: &[u8]) -> Option<u8> {
-    let end = stat.iter().rposition(|b| *b == b')')?;
-    stat.get(end + 2).copied()
-}
-
-#[cfg(test)]
-mod tests {
-    #[test]
-    fn state_with_a_nasty_name() {
-        assert_eq!(super::state(b"12 (a) D 1 (b) S 4 5"), Some(b'S'));
-        assert_eq!(super::state(b"12 (x)"), None);
-    }
 }

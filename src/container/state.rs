@@ -12,6 +12,7 @@ use serde_json::value::RawValue;
 
 use super::Manager;
 use super::launch::{Agent, Executing};
+use super::stat::Stat;
 use crate::cgroup;
 use crate::error::{Error, Result, Step};
 use crate::hooks::HookState;
@@ -229,61 +230,9 @@ fn pidfd_inode(pidfd: &OwnedFd) -> nix::Result<Option<u64>> {
     Ok(if own { Some(fstat(pidfd)?.st_ino) } else { None })
 }
 
-/// Is this a process that has ended, or is about to, and never executed a
-/// program after its fork? Not known any more when it has been reaped.
-pub fn ended_without_execve(pid: i32) -> bool {
-    const PF_FORKNOEXEC: u32 = 0x40;
-    Stat::read(pid).is_ok_and(|stat| stat.flags & PF_FORKNOEXEC != 0)
-}
-
-/// The fields of `/proc/PID/stat` that we need.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Stat {
-    flags: u32,
-    threads: u32,
-    start_time: u64,
-}
-
-impl Stat {
-    fn read(pid: i32) -> nix::Result<Self> {
-        let path = std::path::Path::new("/proc").join(pid.to_string()).join("stat");
-        let flags = nix::fcntl::OFlag::O_RDONLY | nix::fcntl::OFlag::O_CLOEXEC;
-        let fd = nix::fcntl::open(&path, flags, nix::sys::stat::Mode::empty())?;
-        let text = sys::fd::read_all(&fd)?;
-        Self::parse(&text).ok_or(Errno::EPROTO)
-    }
-
-    /// The second field, the command in parentheses, may hold anything at all:
-    /// what follows begins after the last parenthesis.
-    fn parse(text: &[u8]) -> Option<Self> {
-        let end = text.iter().rposition(|b| *b == b')')?;
-        let rest = std::str::from_utf8(text.get(end + 2..)?).ok()?;
-        let mut fields = rest.split_ascii_whitespace();
-        // `rest` begins with field 3; these are 9, 20 and 22.
-        let flags = fields.nth(6)?.parse().ok()?;
-        let threads = fields.nth(10)?.parse().ok()?;
-        let start_time = fields.nth(1)?.parse().ok()?;
-        Some(Self { flags, threads, start_time })
-    }
-
-    /// On its way out for good: the last thread is in exit(2), where the init
-    /// of a pid namespace waits for everybody else to die first.
-    fn ending(self) -> bool {
-        const PF_EXITING: u32 = 4;
-        self.flags & PF_EXITING != 0 && self.threads <= 1
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn stat_with_a_nasty_name() {
-        let text = b"12 (a) R 1 (b) S 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 9876 23";
-        assert_eq!(Stat::parse(text), Some(Stat { flags: 9, threads: 20, start_time: 9876 }));
-        assert!(Stat::parse(b"12 (x").is_none() && Stat::parse(b"").is_none());
-    }
 
     #[test]
     fn another_process_with_the_number_is_not_init() {
