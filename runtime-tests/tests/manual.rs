@@ -4,7 +4,6 @@
 //! own whose `/tmp` and `/run/orlop` nobody else has, and has to succeed.
 
 use std::fs;
-use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -14,6 +13,8 @@ use runtime_tests::{Case, Value, host, json, paths, sys};
 
 /// What a shell says when it waits for the next line, after the status of the last.
 const READY: &str = "] ready> ";
+/// Where orlop is, and its example of a config.
+const OURS: &str = "/run/orlop-manual";
 /// How busybox's shell ends what it says in a container: `/ # `, or `~ # `.
 const INSIDE: &str = " # ";
 
@@ -66,10 +67,7 @@ struct Reader {
 
 impl Reader {
     fn new(c: &Case) -> Self {
-        let bin = c.dir.join("bin");
-        fs::create_dir(&bin).expect("bin");
-        symlink(paths::orlop(), bin.join("orlop")).expect("orlop");
-        let path = format!("{}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", bin.display());
+        let path = format!("{OURS}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
         let (master, slave) = sys::open_pty();
         let shell =
             c.program("unshare").args(["--mount", "--propagation", "private", "bash", "--norc", "--noediting", "-i"]);
@@ -82,7 +80,11 @@ impl Reader {
             pid: String::new(),
         };
         reader.prompt();
-        reader.types("mount -t tmpfs tmpfs /tmp && mkdir -p /run/orlop && mount -t tmpfs tmpfs /run/orlop");
+        // What is needed of the checkout, which may itself be below /tmp.
+        let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("../config.example.json");
+        reader.types(&format!("mkdir -p {OURS} /run/orlop && mount -t tmpfs tmpfs {OURS}"));
+        reader.types(&format!("cp {} {OURS}/orlop && cp {} {OURS}", paths::orlop().display(), example.display()));
+        reader.types("mount -t tmpfs tmpfs /tmp && mount -t tmpfs tmpfs /run/orlop");
         reader
     }
 
@@ -141,8 +143,7 @@ impl Reader {
             assert!(name.contains("\norlop\r\n"), "{line}: {name}");
             return;
         }
-        let checkout = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the checkout");
-        let meant = line.replace('…', checkout.to_str().expect("a path")).replace("PID", &self.pid);
+        let meant = line.replace('…', OURS).replace("PID", &self.pid);
         if command.starts_with("orlop delete") && !command.contains("--force") {
             while !self.types("orlop state first").contains("\"stopped\"") {}
         }
@@ -220,6 +221,7 @@ fn from_the_first_line_to_the_last() {
     assert_eq!(r.types("orlop list -q"), "");
     r.terminal.send("exit\n");
     assert!(r.shell.child.wait().expect("the shell").success());
+    fs::remove_dir(OURS).expect(OURS);
 }
 
 // ---- without root
