@@ -130,6 +130,29 @@ pub fn program(name: &str) -> Result<(), String> {
     if found { Ok(()) } else { Err(format!("{name} is not installed")) }
 }
 
+/// A user with ranges of subordinate ids, and a systemd of its own.
+pub struct Tester {
+    /// Its id.
+    pub uid: u32,
+    /// Its group.
+    pub gid: u32,
+    /// First host id, count.
+    pub range: (u32, u32),
+}
+
+/// `tester`, whom the VM has.
+pub fn tester() -> Result<Tester, String> {
+    program("newuidmap")?;
+    let passwd = fs::read_to_string("/etc/passwd").map_err(|e| e.to_string())?;
+    let fields = passwd.lines().map(|line| line.split(':').collect::<Vec<_>>()).find(|f| f[0] == "tester");
+    let fields = fields.ok_or("no user tester")?;
+    let subuid = fs::read_to_string("/etc/subuid").map_err(|e| e.to_string())?;
+    let range = subuid.lines().find_map(|line| line.strip_prefix("tester:")?.split_once(':'));
+    let (first, count) = range.ok_or("no range of tester's in /etc/subuid")?;
+    let number = |text: &str| text.parse::<u32>().expect("a number");
+    Ok(Tester { uid: number(fields[2]), gid: number(fields[3]), range: (number(first), number(count)) })
+}
+
 /// Is there a criu(8), with what it needs to keep packets out?
 pub fn criu() -> Result<(), String> {
     static READY: OnceLock<()> = OnceLock::new();

@@ -7,8 +7,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use runtime_tests::command::Running;
+use runtime_tests::command::{Running, wait_for};
 use runtime_tests::console::Terminal;
+use runtime_tests::host::Tester;
 use runtime_tests::{Case, Value, host, json, paths, sys};
 
 /// What a shell says when it waits for the next line, after the status of the last.
@@ -145,7 +146,8 @@ impl Reader {
         }
         let meant = line.replace('…', OURS).replace("PID", &self.pid);
         if command.starts_with("orlop delete") && !command.contains("--force") {
-            while !self.types("orlop state first").contains("\"stopped\"") {}
+            let stopped = |r: &mut Self| r.types("orlop state first").contains("\"stopped\"").then_some(());
+            wait_for("its end", || stopped(self));
         }
         let seen = self.types(&meant);
         let comment = line.split("# ").nth(1).unwrap_or_default();
@@ -199,7 +201,7 @@ fn from_the_first_line_to_the_last() {
     r.edits(in_the_background);
     r.follows_all(&Chapter::of("One step at a time"));
 
-    match user() {
+    match host::vm().and_then(|()| host::tester()) {
         Ok(user) => without_root(&mut r, &first, &user),
         Err(why) => host::report_part("manual", "without root", &why),
     }
@@ -226,34 +228,12 @@ fn from_the_first_line_to_the_last() {
 
 // ---- without root
 
-struct User {
-    name: &'static str,
-    uid: u32,
-    gid: u32,
-    /// As /etc/subuid has it: first id and count.
-    range: (u64, u64),
-}
-
-/// `tester` of the VM, who has a systemd of its own.
-fn user() -> Result<User, String> {
-    host::vm()?;
-    let field = |path: &str, n: usize| {
-        let text = fs::read_to_string(path).map_err(|e| e.to_string())?;
-        let line = text.lines().find(|line| line.starts_with("tester:")).ok_or(format!("no tester in {path}"))?;
-        line.split(':').nth(n).and_then(|field| field.parse::<u64>().ok()).ok_or(format!("{path}: {line}"))
-    };
-    let id = |n| field("/etc/passwd", n).and_then(|id| u32::try_from(id).map_err(|e| e.to_string()));
-    let range = (field("/etc/subuid", 1)?, field("/etc/subuid", 2)?);
-    Ok(User { name: "tester", uid: id(2)?, gid: id(3)?, range })
-}
-
-fn without_root(r: &mut Reader, first: &Chapter, user: &User) {
+fn without_root(r: &mut Reader, first: &Chapter, user: &Tester) {
     let chapter = Chapter::of("Without root");
     let shell = "env -i PATH=\"$PATH\" HOME=/tmp/mine TERM=dumb bash --norc --noediting -i";
-    r.terminal.send(&format!("setpriv --reuid={0} --regid={0} --init-groups {shell}\n", user.name));
+    r.terminal.send(&format!("setpriv --reuid=tester --regid=tester --init-groups {shell}\n"));
     r.terminal.expect("$ ");
     r.prompt();
-    r.types("cat /proc/self/cgroup; id");
     r.bundle = PathBuf::from("/tmp/mine");
     for line in first.lines().into_iter().take_while(|line| !line.starts_with("orlop")) {
         r.follows(&line.replace("/tmp/first", "/tmp/mine"));
@@ -316,17 +296,16 @@ fn will_not_start(r: &mut Reader) {
     let chapter = Chapter::of("When a container won't start");
     r.follows_all(&chapter);
 
-    let config = r.types("cat config.json");
+    let mut whole = Value::Null;
+    r.edits(|config| whole = config.clone());
     let args = |args: &'static str| move |config: &mut Value| config["process"]["args"] = json!([args]);
-    r.types(
-        "echo '#!/x' >rootfs/script && echo plain >rootfs/plain && chmod +x rootfs/script rootfs/plain && >rootfs/data",
-    );
+    r.types("echo plain >rootfs/plain && chmod +x rootfs/plain && >rootfs/data");
     let says = |r: &mut Reader, begin: &str, name: &str, change: &dyn Fn(&mut Value)| {
         r.edits(|config| change(config));
         let (status, seen) = r.tries("orlop run first");
         let line = chapter.line_met(begin).replace("\"x\"", &format!("\"{name}\"")).replace("/x", name);
         assert!(status != 0 && seen.contains(&line), "{line}\n{seen}");
-        r.types(&format!("cat >config.json <<'END'\n{config}\nEND"));
+        r.edits(|config| *config = whole.clone());
     };
     says(r, "exec: \"x\": executable file", "nothing", &args("nothing"));
     says(r, "exec: \"/x\": stat", "/nothing", &args("/nothing"));

@@ -5,6 +5,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use runtime_tests::console::{FdSocket, Terminal};
+use runtime_tests::host::{Tester, tester};
 use runtime_tests::{Case, Value, host, json, require, sys};
 
 /// Nobody the machine knows: no name, no groups, no ranges.
@@ -15,27 +16,6 @@ fn case() -> Case {
     let mut c = Case::new();
     c.owned_by(UID, GID);
     c
-}
-
-/// A user with ranges of subordinate ids, and a systemd of its own.
-struct Known {
-    uid: u32,
-    gid: u32,
-    /// First host id, count.
-    range: (u32, u32),
-}
-
-/// `tester`, whom the VM has.
-fn tester() -> Result<Known, String> {
-    host::program("newuidmap")?;
-    let passwd = fs::read_to_string("/etc/passwd").map_err(|e| e.to_string())?;
-    let fields = passwd.lines().map(|line| line.split(':').collect::<Vec<_>>()).find(|f| f[0] == "tester");
-    let fields = fields.ok_or("no user tester")?;
-    let subuid = fs::read_to_string("/etc/subuid").map_err(|e| e.to_string())?;
-    let range = subuid.lines().find_map(|line| line.strip_prefix("tester:")?.split_once(':'));
-    let (first, count) = range.ok_or("no range of tester's in /etc/subuid")?;
-    let number = |text: &str| text.parse::<u32>().expect("a number");
-    Ok(Known { uid: number(fields[2]), gid: number(fields[3]), range: (number(first), number(count)) })
 }
 
 fn tester_case() -> Case {
@@ -379,7 +359,7 @@ fn ranges_of_ids() {
 fn more_than_the_range() {
     require!(tester());
     let mut c = tester_case();
-    let Known { range: (first, count), .. } = tester().unwrap();
+    let Tester { range: (first, count), .. } = tester().unwrap();
     c.set("/linux/gidMappings/1/size", count + 1);
     let line = format!("the line that allows it is tester:{first}:{}", count + 1);
     c.create().fails_with(&["linux.gidMappings[1]: /etc/subgid: tester may not use the ids", &line]);

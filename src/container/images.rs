@@ -204,7 +204,7 @@ impl Images {
         match complaints.filter(|_| criu::is_from(&error)) {
             Some(text) => {
                 let log = format!("more in {}", path.join(self.log).display());
-                Error::new(step).message(text).hint(known.map_or(log.clone(), |known| format!("{known}; {log}")))
+                Error::new(step).message(text).hint(known.map(|known| format!("{known}; {log}")).unwrap_or(log))
             }
             None => error.during(step),
         }

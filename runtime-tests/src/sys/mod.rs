@@ -132,8 +132,8 @@ pub fn fork() -> io::Result<bool> {
     check(unsafe { libc::fork() }).map(|pid| pid == 0)
 }
 
-/// Waits as in vfork(2), for a child that ends after so long. It has memory of
-/// its own, other than there, so that this process can have any state.
+/// Waits as in vfork(2), for a child that ends after so long. Unlike there the
+/// child has memory of its own, so that it can change nothing of this process.
 pub fn wait_in_vfork(child: std::time::Duration) -> io::Result<()> {
     let flags = i64::from(libc::CLONE_VFORK | libc::SIGCHLD);
     // SAFETY: without a stack it goes on like fork(2), and the child does two
