@@ -7,15 +7,16 @@ mod options;
 mod without;
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use runtime_tests::command::wait_for;
 use runtime_tests::host::criu;
 use runtime_tests::{Case, Cmd};
 
-/// Counts up in memory alone, and says where it is in /count.
-const COUNTER: &str = "i=0; while :; do i=$((i+1)); echo $i > /count.new; mv /count.new /count; sleep 0.1; done";
+/// Counts up in memory alone, and says where it is by a link, /count: of a file that it
+/// had open as it was saved, a second restore would find that it has changed.
+const COUNTER: &str = "i=0; while :; do i=$((i+1)); ln -sfn $i /count.new; mv -f /count.new /count; sleep 0.1; done";
 
 /// What takes a while under emulation.
 fn patient(cmd: Cmd) -> Cmd {
@@ -30,7 +31,11 @@ fn counting(c: &mut Case) {
 }
 
 fn count(c: &Case) -> u32 {
-    fs::read_to_string(c.rootfs("/count")).ok().and_then(|text| text.trim().parse().ok()).unwrap_or(0)
+    count_at(&c.rootfs("/count"))
+}
+
+fn count_at(link: &Path) -> u32 {
+    fs::read_link(link).ok().and_then(|link| link.to_str()?.parse().ok()).unwrap_or(0)
 }
 
 fn wait_until_past(c: &Case, n: u32) {

@@ -77,7 +77,7 @@ fn a_read_only_root() {
     c.mount("/out", "bind", out.to_str().unwrap(), &["bind"]);
     c.sh(&super::COUNTER.replace("/count", "/out/count"));
     c.start();
-    let count = || fs::read_to_string(out.join("count")).ok().and_then(|t| t.trim().parse().ok()).unwrap_or(0u32);
+    let count = || super::count_at(&out.join("count"));
     runtime_tests::command::wait_for("the counter", || (count() > 2).then_some(()));
     checkpoint(&c, &[]).go().ok();
     let now = count();
